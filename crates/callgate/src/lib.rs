@@ -1,0 +1,3 @@
+//! The seccomp engine for OCI containers.
+
+pub use callgate_compiler as compiler;

@@ -1,0 +1,1 @@
+//! A stand-in until the kernel's rules are written down here.

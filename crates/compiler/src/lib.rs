@@ -1,0 +1,13 @@
+//! Compiles OCI and Docker seccomp profiles to BPF filters that mean what the profile says.
+#![forbid(unsafe_code)]
+
+pub mod action;
+pub mod arch;
+pub mod bpf;
+pub mod call;
+pub mod errno;
+pub mod limits;
+
+pub use action::Action;
+pub use arch::{Arch, ByteOrder};
+pub use call::Call;
