@@ -176,6 +176,16 @@ impl Arch {
         self.audit() & WIDE != 0 && !matches!(self, Arch::X32 | Arch::Mips64N32 | Arch::Mipsel64N32)
     }
 
+    /// The bits of an argument that count: all 64, or the low 32.
+    #[must_use]
+    pub fn argument_mask(self) -> u64 {
+        if self.has_64bit_arguments() {
+            u64::MAX
+        } else {
+            u64::from(u32::MAX)
+        }
+    }
+
     /// The byte order of `seccomp_data` on it.
     #[must_use]
     pub fn byte_order(self) -> ByteOrder {

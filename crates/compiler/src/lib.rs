@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod call;
 pub mod errno;
 pub mod limits;
+pub mod policy;
 
 pub use action::Action;
 pub use arch::{Arch, ByteOrder};
