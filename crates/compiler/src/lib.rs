@@ -5,6 +5,7 @@ pub mod action;
 pub mod arch;
 pub mod bpf;
 pub mod call;
+pub mod decision;
 pub mod errno;
 pub mod limits;
 pub mod policy;

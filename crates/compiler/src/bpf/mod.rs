@@ -1,6 +1,7 @@
 //! Classic BPF as seccomp uses it: the instruction, and the program that has passed the kernel's rules.
 
 pub mod check;
+pub mod emit;
 
 use crate::arch::ByteOrder;
 
