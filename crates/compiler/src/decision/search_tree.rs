@@ -97,7 +97,16 @@ struct Plan<'a> {
     /// The weights of all intervals before each.
     weight_before: Vec<u64>,
     /// By first and last interval.
-    best: Vec<(u64, Step)>,
+    best: Vec<Best>,
+}
+
+/// What is best for a run.
+#[derive(Clone, Copy)]
+struct Best {
+    cost: u64,
+    step: Step,
+    /// Where it would be split, if it is to be split.
+    split: usize,
 }
 
 impl<'a> Plan<'a> {
@@ -118,7 +127,14 @@ impl<'a> Plan<'a> {
                 .map(|(i, end)| i.start == end)
                 .collect(),
             weight_before,
-            best: vec![(0, Step::Done); n * n],
+            best: vec![
+                Best {
+                    cost: 0,
+                    step: Step::Done,
+                    split: 0
+                };
+                n * n
+            ],
         };
         for length in 2..=n {
             for first in 0..=n - length {
@@ -126,45 +142,48 @@ impl<'a> Plan<'a> {
                     first,
                     last: first + length - 1,
                 };
-                plan.best[run.first * n + run.last] = plan.best_step(run);
+                plan.best[run.first * n + run.last] = plan.best(run);
             }
         }
         plan
     }
 
-    fn best_step(&self, run: Run) -> (u64, Step) {
+    fn best(&self, run: Run) -> Best {
         let splits = self.promising_splits(run).map(|at| {
             let (below, above) = run.split(at);
-            (self.cost(below) + self.cost(above), at)
+            (self.at(below).cost + self.at(above).cost, at)
         });
-        let (parts, at) = splits.min().unwrap_or((0, run.last));
-        let split = parts + self.weight(run) + INSTRUCTION;
-        match self.singles(run) {
-            Some((cost, rest)) if cost <= split => (cost, Step::Singles(rest)),
-            _ => (split, Step::Split(at)),
-        }
+        let (parts, split) = splits.min().unwrap_or((0, run.last));
+        let cost = parts + self.weight(run) + INSTRUCTION;
+        let (cost, step) = match self.singles(run) {
+            Some((singles, rest)) if singles <= cost => (singles, Step::Singles(rest)),
+            _ => (cost, Step::Split(split)),
+        };
+        Best { cost, step, split }
     }
 
     /// Where to look for the best split: about where it was for the run without its last, and without its first
     /// interval. That holds for trees of splits alone (Knuth's bound), and nearly so here; looking everywhere
     /// would take time with the third power of the length.
     fn promising_splits(&self, run: Run) -> RangeInclusive<usize> {
-        let split = |run: Run| match self.step(run) {
-            Step::Split(at) => Some(at),
-            _ => None,
-        };
         let Run { first, last } = run;
-        let low = split(Run {
-            first,
-            last: last - 1,
-        });
-        let high = split(Run {
-            first: first + 1,
-            last,
-        });
-        let low = low.map_or(first + 1, |at| at.saturating_sub(MARGIN).max(first + 1));
-        let high = high.map_or(last, |at| (at + MARGIN).min(last));
-        low..=high
+        if last - first < 2 {
+            return last..=last;
+        }
+        let low = self
+            .at(Run {
+                last: last - 1,
+                ..run
+            })
+            .split;
+        let high = self
+            .at(Run {
+                first: first + 1,
+                ..run
+            })
+            .split;
+        let low = low.saturating_sub(MARGIN).max(first + 1);
+        low..=(high + MARGIN).min(last)
     }
 
     /// The cost of asking for every single value in turn, and an interval of the rest, if the rest leads
@@ -206,7 +225,7 @@ impl<'a> Plan<'a> {
     }
 
     fn build(&self, graph: &mut GraphBuilder, word: Word, run: Run) -> NodeId {
-        match self.step(run) {
+        match self.at(run).step {
             Step::Done => self.intervals[run.first].node,
             Step::Split(at) => {
                 let (below, above) = run.split(at);
@@ -230,12 +249,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn step(&self, run: Run) -> Step {
-        self.best[run.first * self.intervals.len() + run.last].1
-    }
-
-    fn cost(&self, run: Run) -> u64 {
-        self.best[run.first * self.intervals.len() + run.last].0
+    fn at(&self, run: Run) -> Best {
+        self.best[run.first * self.intervals.len() + run.last]
     }
 
     fn weight(&self, run: Run) -> u64 {
