@@ -56,6 +56,18 @@ pub enum ByteOrder {
     Big,
 }
 
+impl ByteOrder {
+    /// That of this machine.
+    #[must_use]
+    pub const fn native() -> ByteOrder {
+        if cfg!(target_endian = "little") {
+            ByteOrder::Little
+        } else {
+            ByteOrder::Big
+        }
+    }
+}
+
 /// What is fixed about one architecture.
 struct Facts {
     arch: Arch,
@@ -225,7 +237,7 @@ impl Arch {
     /// The architecture of a kernel by what `uname -m` prints (a 32-bit personality prints its own).
     #[must_use]
     pub fn of_machine(machine: &str) -> Option<Arch> {
-        let little = cfg!(target_endian = "little");
+        let little = ByteOrder::native() == ByteOrder::Little;
         Some(match machine {
             "i386" | "i486" | "i586" | "i686" => Arch::X86,
             "mips" if little => Arch::Mipsel,
