@@ -1,1 +1,12 @@
-//! The workshop.
+//! The workshop: what is generated, and the house rules.
+
+pub mod tables;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the workspace.
+#[must_use]
+pub fn workspace_root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}

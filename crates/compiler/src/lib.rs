@@ -9,6 +9,8 @@ pub mod decision;
 pub mod errno;
 pub mod limits;
 pub mod policy;
+mod similar;
+pub mod syscalls;
 
 pub use action::Action;
 pub use arch::{Arch, ByteOrder};
