@@ -28,6 +28,14 @@ pub fn lower(policy: &Policy) -> Graph {
     graph.finish(node)
 }
 
+/// The graph of one number alone, for who wants to know how much it takes.
+#[must_use]
+pub fn lower_call(policy: &Policy, arch: Arch, nr: u32) -> Graph {
+    let mut graph = GraphBuilder::default();
+    let node = lower_number(&mut graph, policy, arch.audit(), nr);
+    graph.finish(node)
+}
+
 /// What each number of an architecture value leads to.
 fn intervals(graph: &mut GraphBuilder, policy: &Policy, audit: u32) -> Vec<Interval> {
     let mut intervals: Vec<Interval> = Vec::new();

@@ -6,10 +6,13 @@
 //! profile. [`Policy::decide`] says what they mean together, and everything that comes after, down to the
 //! kernel, is held against it.
 //!
-//! Policies are made by a [`PolicyBuilder`], rule by rule.
+//! Policies are made by a [`PolicyBuilder`], rule by rule; [`resolve`] does so for a profile.
 
 pub mod builder;
+mod examine;
+mod multiplex;
 mod order;
+mod resolve;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +21,7 @@ use crate::arch::{Arch, ByteOrder, X32_BIT};
 use crate::call::Call;
 
 pub use builder::{Added, BuildError, PolicyBuilder};
+pub use resolve::{Resolved, Source, resolve};
 
 /// The number of no call, -1: what a tracer writes to have a call skipped (`ptrace(2)`, `seccomp(2)`).
 pub const SKIPPED_CALL: u32 = u32::MAX;

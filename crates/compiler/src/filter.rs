@@ -1,0 +1,190 @@
+//! The whole way: profile and context in, filter out.
+
+use std::fmt;
+
+use crate::arch::Arch;
+use crate::bpf::Program;
+use crate::bpf::check::{CheckError, check};
+use crate::bpf::emit::emit;
+use crate::context::Context;
+use crate::decision::lower::{lower, lower_call};
+use crate::limits::MAX_INSTRUCTIONS;
+use crate::notice::{Notice, ProfileError};
+use crate::policy::{Policy, Resolved, resolve};
+use crate::profile::{Flag, Profile};
+use crate::syscalls;
+
+/// A program with all that is needed to load it. It is a pure function of its profile, its context, and the
+/// [version of the tables](crate::syscalls::TABLE_VERSION): those three make a key under which it can be cached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    program: Program,
+    resolved: Resolved,
+}
+
+impl Filter {
+    /// Compiles a profile for a context.
+    ///
+    /// ```
+    /// use callgate_compiler::{Action, Arch, Call, Context, Filter, Profile};
+    /// let profile = Profile::parse(br#"{
+    ///     "defaultAction": "SCMP_ACT_ERRNO",
+    ///     "syscalls": [{ "names": ["getpid"], "action": "SCMP_ACT_ALLOW" }]
+    /// }"#)?;
+    /// let filter = Filter::compile(&profile, &Context::new(Arch::X86_64, "6.18".parse()?))?;
+    /// let getpid = Call::new(Arch::X86_64, 39, [0; 6]);
+    /// assert_eq!(filter.program().simulate(&getpid).action, Action::Allow);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What can't be meant ([`CompileError::Profile`]), and a filter that is longer than the kernel takes.
+    pub fn compile(profile: &Profile, context: &Context) -> Result<Filter, CompileError> {
+        let resolved = resolve(profile, context)?;
+        let program = compile(&resolved.policy)?;
+        Ok(Filter { program, resolved })
+    }
+
+    /// The instructions.
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// What they mean.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.resolved.policy
+    }
+
+    /// How they are to be loaded.
+    #[must_use]
+    pub fn flags(&self) -> &[Flag] {
+        &self.resolved.flags
+    }
+
+    /// Whether a listener is to be asked for.
+    #[must_use]
+    pub fn needs_listener(&self) -> bool {
+        self.resolved.needs_listener
+    }
+
+    /// What was odd about the profile.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.resolved.notices
+    }
+
+    /// All that the profile came to.
+    #[must_use]
+    pub fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+}
+
+/// Compiles a policy, from wherever it comes.
+///
+/// # Errors
+/// If the program is longer than the kernel takes.
+pub fn compile(policy: &Policy) -> Result<Program, CompileError> {
+    let insns = emit(&lower(policy), policy.byte_order());
+    if insns.len() > MAX_INSTRUCTIONS {
+        return Err(CompileError::TooLong(TooLong::new(policy, insns.len())));
+    }
+    Ok(check(insns, policy.byte_order())?)
+}
+
+/// No filter came out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// The profile can't be taken.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The kernel would not take so long a filter.
+    #[error("{0}")]
+    TooLong(TooLong),
+    /// The kernel would not take the filter: a mistake in this compiler.
+    #[error("the compiler made a program that the kernel would refuse: {0}")]
+    Check(#[from] CheckError),
+}
+
+/// How much too long a filter is, and where it grows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooLong {
+    /// How many instructions it has.
+    pub length: usize,
+    /// The calls with the longest rules, the longest first: ABI, number, instructions.
+    pub heaviest: Vec<(Arch, u32, usize)>,
+}
+
+impl TooLong {
+    fn new(policy: &Policy, length: usize) -> TooLong {
+        let calls = policy
+            .abis()
+            .flat_map(|(arch, abi)| abi.rules().map(move |(nr, _)| (arch, nr)));
+        let weighed = calls.map(|(arch, nr)| {
+            let length = emit(&lower_call(policy, arch, nr), policy.byte_order()).len();
+            (arch, nr, length)
+        });
+        let mut heaviest: Vec<_> = weighed.collect();
+        heaviest.sort_by_key(|(arch, nr, length)| (usize::MAX - length, *arch, *nr));
+        heaviest.truncate(5);
+        TooLong { length, heaviest }
+    }
+}
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let over = self.length - MAX_INSTRUCTIONS;
+        write!(
+            f,
+            "the filter has {} instructions, {over} more than the kernel takes; the heaviest calls are",
+            self.length
+        )?;
+        for (i, (arch, nr, length)) in self.heaviest.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "," };
+            match syscalls::name(*arch, *nr) {
+                Some(name) => write!(f, "{separator} {arch}:{name} ({length})")?,
+                None => write!(f, "{separator} {arch}:{nr} ({length})")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Action;
+    use crate::policy::{Condition, PolicyBuilder, RuleId, Test};
+
+    #[test]
+    fn a_filter_that_is_too_long_says_where_it_grows() {
+        let mut builder = PolicyBuilder::new(Arch::X86_64, Action::Errno(1));
+        for i in 0..3000 {
+            let conditions = [
+                Condition {
+                    arg: 0,
+                    test: Test::Eq(i),
+                },
+                Condition {
+                    arg: 1,
+                    test: Test::Eq(i << 32 | i),
+                },
+            ];
+            let id = RuleId(u32::try_from(i).unwrap());
+            builder
+                .rule(Arch::X86_64, 16, id, Action::Allow, &conditions)
+                .unwrap();
+        }
+        let Err(CompileError::TooLong(error)) = compile(&builder.build()) else {
+            panic!("it is longer than 4096");
+        };
+        assert_eq!(
+            (error.heaviest[0].0, error.heaviest[0].1),
+            (Arch::X86_64, 16)
+        );
+        assert!(error.to_string().contains("x86_64:ioctl"), "{error}");
+    }
+}

@@ -1,0 +1,131 @@
+//! JSON with nothing lost: members in their order, and twice if they are there twice.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::limits::MAX_PROFILE_BYTES;
+use crate::notice::{Code, JsonPath, Place, ProfileError};
+
+/// A JSON value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Json {
+    Null,
+    Bool(bool),
+    /// A whole number from 0 to 2^64 - 1.
+    Unsigned(u64),
+    /// Any other number, as it may be printed.
+    OtherNumber(String),
+    String(String),
+    Array(Vec<Json>),
+    Object(Vec<(String, Json)>),
+}
+
+impl Json {
+    /// Reads a document.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Json, ProfileError> {
+        if bytes.len() > MAX_PROFILE_BYTES {
+            let message = format!(
+                "{} bytes are more than any profile has; at most {MAX_PROFILE_BYTES} are read",
+                bytes.len()
+            );
+            return Err(ProfileError::new(Code::TooLarge, JsonPath::root(), message));
+        }
+        serde_json::from_slice(bytes).map_err(|error| syntax_error(bytes, &error))
+    }
+
+    /// What it is, for a sentence.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Json::Null => "null",
+            Json::Bool(_) => "a boolean",
+            Json::Unsigned(_) | Json::OtherNumber(_) => "a number",
+            Json::String(_) => "a string",
+            Json::Array(_) => "an array",
+            Json::Object(_) => "an object",
+        }
+    }
+}
+
+fn syntax_error(bytes: &[u8], error: &serde_json::Error) -> ProfileError {
+    let (line, column) = (error.line().max(1), error.column().max(1));
+    let text = error.to_string();
+    let message = text
+        .rsplit_once(" at line ")
+        .map_or(text.as_str(), |(message, _)| message);
+    let help = if bytes.starts_with(b"\xef\xbb\xbf") {
+        Some("remove the byte order mark at the beginning".to_owned())
+    } else if bytes.iter().all(u8::is_ascii_whitespace) {
+        Some("the document is empty".to_owned())
+    } else {
+        None
+    };
+    ProfileError {
+        code: Code::Syntax,
+        place: Place::Position { line, column },
+        message: format!("not JSON: {message}"),
+        help,
+        related: Vec::new(),
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Unsigned(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(u64::try_from(value)
+            .map_or_else(|_| Json::OtherNumber(value.to_string()), Json::Unsigned))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        Ok(Json::OtherNumber(value.to_string()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Json, E> {
+        Ok(Json::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Json, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = sequence.next_element()? {
+            elements.push(element);
+        }
+        Ok(Json::Array(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Json::Object(members))
+    }
+}
