@@ -1,0 +1,117 @@
+//! The calls into the kernel that no safe library has: the only `unsafe` of the workspace's crates.
+//!
+//! One operation a block, each with the reason why it is sound. Nothing in here allocates, so that all of it can be used
+//! between fork and exec.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::ptr;
+
+use crate::abi::{NotificationSizes, SockFilter, SockFprog};
+
+/// An errno, as the kernel returned it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Errno(pub(crate) i32);
+
+/// What `SECCOMP_SET_MODE_FILTER` came to.
+#[derive(Debug)]
+pub(crate) enum SetFilter {
+    Installed,
+    Listener(OwnedFd),
+    /// The filter could not be put into this thread, so it is in none (TSYNC without TSYNC_ESRCH).
+    ThreadDiffers(i32),
+}
+
+/// `seccomp(SECCOMP_SET_MODE_FILTER)`: puts a filter on top of the calling thread's (`seccomp(2)`).
+pub(crate) fn set_filter(flags: u64, insns: &[SockFilter]) -> Result<SetFilter, Errno> {
+    let len = u16::try_from(insns.len()).map_err(|_| Errno(libc::EINVAL))?;
+    let program = SockFprog {
+        len,
+        filter: insns.as_ptr(),
+    };
+    // SAFETY: the program points to `len` instructions that outlive the call, and the kernel only reads them.
+    let result = unsafe {
+        seccomp(
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            (&raw const program).cast(),
+        )
+    }?;
+    if flags & crate::abi::NEW_LISTENER != 0 {
+        // SAFETY: with NEW_LISTENER a result that is no error is a new descriptor, which nobody else has.
+        return Ok(SetFilter::Listener(unsafe { OwnedFd::from_raw_fd(result) }));
+    }
+    Ok(if result == 0 {
+        SetFilter::Installed
+    } else {
+        SetFilter::ThreadDiffers(result)
+    })
+}
+
+/// Whether the kernel knows these flags: with no filter to read it fails with EFAULT if so, with EINVAL if not.
+pub(crate) fn knows_flags(flags: u64) -> bool {
+    // SAFETY: the kernel checks the null pointer itself; no filter can come of it.
+    let result = unsafe { seccomp(libc::SECCOMP_SET_MODE_FILTER, flags, ptr::null()) };
+    result == Err(Errno(libc::EFAULT))
+}
+
+/// `seccomp(SECCOMP_GET_ACTION_AVAIL)`: whether the kernel knows an action (since 4.14).
+pub(crate) fn knows_action(ret: u32) -> Result<(), Errno> {
+    // SAFETY: the kernel reads one 32-bit value, which outlives the call.
+    unsafe { seccomp(libc::SECCOMP_GET_ACTION_AVAIL, 0, (&raw const ret).cast()) }.map(|_| ())
+}
+
+/// `seccomp(SECCOMP_GET_NOTIF_SIZES)` (since 5.0).
+pub(crate) fn notification_sizes() -> Result<NotificationSizes, Errno> {
+    let mut sizes = NotificationSizes::default();
+    // SAFETY: the kernel writes a structure of this layout, into one that outlives the call.
+    unsafe {
+        seccomp(
+            libc::SECCOMP_GET_NOTIF_SIZES,
+            0,
+            (&raw mut sizes).cast_const().cast(),
+        )
+    }?;
+    Ok(sizes)
+}
+
+/// # Safety
+/// `argument` must be what the operation takes, or null.
+unsafe fn seccomp(operation: u32, flags: u64, argument: *const libc::c_void) -> Result<i32, Errno> {
+    // The kernel takes flags as an unsigned int, of which all there are fit into 32 bits.
+    let flags = libc::c_ulong::try_from(flags).map_err(|_| Errno(libc::EINVAL))?;
+    // SAFETY: the caller vouches for the argument.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, argument) };
+    if result < 0 {
+        let errno = io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO);
+        return Err(Errno(errno));
+    }
+    i32::try_from(result).map_err(|_| Errno(libc::EOVERFLOW))
+}
+
+/// Spawns a command that runs `before_exec` in the child, between fork and exec. A failure there comes back as the
+/// raw OS error that it returned.
+///
+/// `before_exec` must do nothing but make system calls: another thread may have held any lock at the fork.
+pub(crate) fn spawn_with(
+    command: &mut Command,
+    before_exec: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) -> io::Result<Child> {
+    // SAFETY: this crate's callers pass `Prepared::install`, which makes system calls on memory that was there before
+    // the fork, and takes no lock and allocates nothing.
+    unsafe { command.pre_exec(before_exec) };
+    command.spawn()
+}
+
+/// Lets the process live through the terminal's SIGINT and SIGQUIT, which reach its child as well.
+pub fn ignore_terminal_signals() {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: ignoring a signal runs no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
