@@ -1,6 +1,7 @@
 //! The workshop: what is generated, and the house rules.
 
 pub mod tables;
+pub mod tidy;
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,9 @@
 //! `cargo xtask`: the workshop's commands.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
-use xtask::{tables, workspace_root};
+use xtask::{tables, tidy, workspace_root};
 
 /// The workshop of callgate.
 #[derive(Parser)]
@@ -19,12 +21,25 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Check the house rules: who uses whom, what stands where, how long a file is; exit status 1 if any is broken
+    Tidy,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let root = workspace_root();
     match Options::parse().command {
-        Command::Tables { check: true } => tables::check(&root),
-        Command::Tables { check: false } => tables::write(&root),
+        Command::Tables { check: true } => tables::check(&root)?,
+        Command::Tables { check: false } => tables::write(&root)?,
+        Command::Tidy => {
+            let findings = tidy::tidy(&root)?;
+            for finding in &findings {
+                println!("{finding}");
+            }
+            if !findings.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
+            println!("tidy: all well");
+        }
     }
+    Ok(ExitCode::SUCCESS)
 }
