@@ -17,7 +17,7 @@ enum Command {
     /// Write the syscall and errno tables anew, from packages that anyone can fetch (needs python3 with pip,
     /// and Debian's apt-get and dpkg-deb)
     Tables {
-        /// Compare with what is there instead of writing
+        /// Compare with what is there instead of writing; skips, and says so, where the sources are out of reach
         #[arg(long)]
         check: bool,
     },

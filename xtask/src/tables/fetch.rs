@@ -47,6 +47,9 @@ impl Sources {
                 &[
                     "download",
                     "--quiet",
+                    // As root, apt would warn that its own user may not write here.
+                    "-o",
+                    "APT::Sandbox::User=root",
                     &format!("linux-libc-dev-{name}-cross"),
                 ],
             )?;
@@ -232,4 +235,29 @@ fn only_file(at: &Path, ending: &str) -> Result<String> {
     names
         .next()
         .with_context(|| format!("no {ending} file came"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_of_rust_are_read() {
+        let text =
+            "pub const __NR_read: u32 = 63;\npub const EPERM: u32 = 1;\npub const __NR_x: i32 = 2;";
+        let syscalls: Vec<_> = rust_constants(text, "pub const __NR_").collect();
+        assert_eq!(syscalls, [("read".to_owned(), 63)]);
+    }
+
+    #[test]
+    fn defines_of_headers_are_read() {
+        let text = "#define __NR_read 3\n#define\t__NR_write\t(__NR_Linux + 1)\n#define __NR_syscalls __NR_last\n\
+                    #define\tEPERM\t\t 1\t/* Operation not permitted */\n#define _ASM_H";
+        let syscalls: Vec<_> = defines(text, "__NR_").collect();
+        assert_eq!(syscalls, [("read".to_owned(), 3), ("write".to_owned(), 1)]);
+        let errnos: Vec<_> = defines(text, "")
+            .filter(|(name, _)| is_errno(name))
+            .collect();
+        assert_eq!(errnos, [("EPERM".to_owned(), 1)]);
+    }
 }
