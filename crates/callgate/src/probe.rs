@@ -38,6 +38,14 @@ pub fn has_filters() -> bool {
     sys::knows_flags(0)
 }
 
+/// Whether the calling thread may load a filter without `no_new_privs`: it holds CAP_SYS_ADMIN (in its user namespace, which
+/// is where the kernel looks).
+#[must_use]
+pub fn may_load_without_no_new_privs() -> bool {
+    use rustix::thread::{CapabilitySet, capabilities};
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
 /// How large the kernel's notification structures are, if it has them.
 #[must_use]
 pub fn notification_sizes() -> Option<NotificationSizes> {

@@ -1,3 +1,98 @@
-//! Not written yet.
+//! `callgate`: run, compile, simulate and understand seccomp profiles.
+//!
+//! This file is the table of commands. Each has a file of its own in `commands`, with its options, what it does, and
+//! examples; what several share lies beside it.
 
-fn main() {}
+mod call;
+mod commands;
+mod context;
+mod diagnostics;
+mod failure;
+mod input;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{ColorChoice, Parser, Subcommand};
+
+use commands::{compile, completions, disassemble, man, resolve, run, simulate, syscalls};
+use failure::Failure;
+
+/// Run, compile, simulate and understand seccomp profiles.
+///
+/// A PROFILE is a Docker seccomp profile, an OCI seccomp object or an OCI config.json: a path, `-` for standard
+/// input, or `default` for the built-in baseline.
+#[derive(Parser)]
+#[command(name = "callgate", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// When to colour
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        help = "When to colour: auto, always or never"
+    )]
+    color: ColorChoice,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  callgate run -- sh -c 'id; unshare -r true'     a denied call under the built-in profile
+  callgate simulate default 'socket(38, 5, 0)'    what a profile says of a call
+  callgate compile profile.json -o filter.bpf     a filter for bwrap --seccomp
+  callgate disassemble profile.json               what the kernel will execute";
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Options),
+    Compile(compile::Options),
+    Resolve(resolve::Options),
+    Simulate(simulate::Options),
+    Disassemble(disassemble::Options),
+    Syscalls(syscalls::Options),
+    Completions(completions::Options),
+    Man(man::Options),
+}
+
+fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => return usage(&error),
+    };
+    match options.color {
+        ColorChoice::Auto => {}
+        ColorChoice::Always => anstream::ColorChoice::Always.write_global(),
+        ColorChoice::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    let status = match options.command {
+        Command::Run(options) => run::run(options),
+        Command::Compile(options) => compile::run(&options),
+        Command::Resolve(options) => resolve::run(&options),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Disassemble(options) => disassemble::run(&options),
+        Command::Syscalls(options) => syscalls::run(&options),
+        Command::Completions(options) => completions::run(&options),
+        Command::Man(options) => man::run(&options),
+    };
+    status.unwrap_or_else(Failure::report)
+}
+
+/// Prints help, a version or a usage error. `run` stands in for another program, so its own failures end with 125.
+fn usage(error: &clap::Error) -> ExitCode {
+    let printed = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let wraps = std::env::args_os()
+        .nth(1)
+        .is_some_and(|command| command == "run");
+    ExitCode::from(if wraps || printed.is_err() {
+        failure::WRAPPER
+    } else {
+        failure::USAGE
+    })
+}

@@ -1,0 +1,89 @@
+//! `callgate compile`: the filter of a profile.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use callgate::compiler::bpf::Program;
+use callgate::compiler::bpf::encode::{encode, to_c, to_rust};
+use clap::{Args, ValueEnum};
+
+use super::disassemble;
+use crate::context::ContextOptions;
+use crate::failure::Failure;
+use crate::input::Input;
+use crate::output;
+
+/// Compile a profile to a filter
+///
+/// What is odd about the profile is said on standard error; it doesn't change the filter.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  callgate compile profile.json -o filter.bpf
+  bwrap --seccomp 3 --ro-bind / / ls 3<filter.bpf
+  callgate compile default --arch aarch64 --format c
+  callgate compile default --format base64      for crun's run.oci.seccomp_bpf_data
+
+Exit status: 0; 2 if there is no filter.")]
+pub(crate) struct Options {
+    /// Profile: a path, `-`, or `default`
+    profile: String,
+
+    /// Where to write it: a file that appears complete or not at all [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// raw: an array of struct sock_filter in the kernel's byte order; base64 of it; c, rust: source text; asm: for reading
+    #[arg(long, value_enum, default_value = "raw")]
+    format: Format,
+
+    /// Say nothing about what is odd
+    #[arg(short, long)]
+    quiet: bool,
+
+    #[command(flatten)]
+    context: ContextOptions,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Raw,
+    Base64,
+    C,
+    Rust,
+    Asm,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    if options.format == Format::Raw && options.output.is_none() && io::stdout().is_terminal() {
+        let hint =
+            "a raw filter is nothing for a terminal: say -o FILE, or --format asm to read it";
+        return Err(Failure::new(hint));
+    }
+    let context = options.context.context()?;
+    let filter = Input::read(&options.profile)?.compile(&context, !options.quiet)?;
+    output::write(
+        options.output.as_deref(),
+        &formatted(filter.program(), options.format),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn formatted(program: &Program, format: Format) -> Vec<u8> {
+    match format {
+        Format::Raw => encode(program),
+        Format::Base64 => (STANDARD.encode(encode(program)) + "\n").into_bytes(),
+        Format::C => to_c(program).into_bytes(),
+        Format::Rust => to_rust(program).into_bytes(),
+        Format::Asm => {
+            let mut text = String::new();
+            for line in disassemble::lines(program) {
+                let _ = writeln!(text, "{line}");
+            }
+            text.into_bytes()
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `callgate disassemble`: a filter as text, with names.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use callgate::Arch;
+use callgate::compiler::bpf::disassemble::{Line, disassemble};
+use callgate::compiler::bpf::{Operand, Operation, Program};
+use callgate::compiler::syscalls;
+use clap::Args;
+use serde_json::json;
+
+use crate::context::ContextOptions;
+use crate::failure::Failure;
+use crate::input::Input;
+
+/// Print a filter's instructions, with jump targets and what its constants are
+#[derive(Args)]
+#[command(after_help = "Examples:
+  callgate disassemble profile.json
+  callgate disassemble filter.bpf
+
+Exit status: 0; 2 if there is no filter.")]
+pub(crate) struct Options {
+    /// Profile (a path, `-`, or `default`) or raw filter
+    filter: String,
+
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    context: ContextOptions,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
+    let context = options.context.context()?;
+    let filter = Input::read(&options.filter)?.filter(&context)?;
+    let mut stdout = io::stdout().lock();
+    if options.json {
+        writeln!(stdout, "{:#}", to_json(filter.program()))?;
+    } else {
+        for line in lines(filter.program()) {
+            writeln!(stdout, "{line}")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line, and the system calls that its constant may stand for.
+pub(crate) struct Named {
+    line: Line,
+    comment: Option<String>,
+}
+
+/// The lines of a program, with names of system calls where numbers are compared.
+pub(crate) fn lines(program: &Program) -> Vec<Named> {
+    let archs = abi_at(program);
+    let lines = disassemble(program).into_iter().zip(archs);
+    let named = lines.map(|(line, audit)| {
+        let comment = line.comment().or_else(|| syscall_name(&line, audit?));
+        Named { line, comment }
+    });
+    named.collect()
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (index, text) = (self.line.index, self.line.text());
+        match &self.comment {
+            Some(comment) => write!(f, "{index:>4}  {text:<32} ; {comment}"),
+            None => write!(f, "{index:>4}  {text}"),
+        }
+    }
+}
+
+/// The name of a number that is compared with, on the ABI that is known at the line.
+fn syscall_name(line: &Line, audit: u32) -> Option<String> {
+    match line.insn.operation()? {
+        Operation::JumpIf {
+            operand: Operand::Constant(k),
+            ..
+        } if line.word == Some(0) => {
+            let arch = Arch::of_call(audit, k)?;
+            syscalls::name(arch, k).map(str::to_owned)
+        }
+        _ => None,
+    }
+}
+
+/// For each instruction the architecture value of the calls that reach it, if all have the same.
+fn abi_at(program: &Program) -> Vec<Option<u32>> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Known {
+        Nothing,
+        Audit(Option<u32>),
+    }
+    let lines = disassemble(program);
+    let mut known = vec![Known::Nothing; lines.len()];
+    known[0] = Known::Audit(None);
+    for (index, line) in lines.iter().enumerate() {
+        let Known::Audit(audit) = known[index] else {
+            continue;
+        };
+        let mut to = |skip: u32, audit: Option<u32>| {
+            let at =
+                usize::try_from(skip).map_or(usize::MAX, |skip| skip.saturating_add(index + 1));
+            if let Some(there) = known.get_mut(at) {
+                let same = *there == Known::Nothing || *there == Known::Audit(audit);
+                *there = Known::Audit(if same { audit } else { None });
+            }
+        };
+        match line.insn.operation() {
+            Some(Operation::Return(_) | Operation::ReturnAccumulator) | None => {}
+            Some(Operation::Jump(k)) => to(k, audit),
+            Some(Operation::JumpIf {
+                operand: Operand::Constant(k),
+                yes,
+                no,
+                ..
+            }) if line.word == Some(4) => {
+                to(yes.into(), Some(k));
+                to(no.into(), audit);
+            }
+            Some(Operation::JumpIf { yes, no, .. }) => {
+                to(yes.into(), audit);
+                to(no.into(), audit);
+            }
+            Some(_) => to(0, audit),
+        }
+    }
+    let audit = |known| match known {
+        Known::Audit(audit) => audit,
+        Known::Nothing => None,
+    };
+    known.into_iter().map(audit).collect()
+}
+
+fn to_json(program: &Program) -> serde_json::Value {
+    let instructions = lines(program).into_iter().map(|Named { line, comment }| {
+        let insn = line.insn;
+        json!({ "index": line.index, "code": insn.code, "jt": insn.jt, "jf": insn.jf, "k": insn.k, "text": line.text(), "comment": comment })
+    });
+    json!({ "schema": "callgate.disassemble.v1", "instructions": instructions.collect::<Vec<_>>() })
+}

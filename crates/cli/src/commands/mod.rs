@@ -1,0 +1,10 @@
+//! The commands, one a file.
+
+pub(crate) mod compile;
+pub(crate) mod completions;
+pub(crate) mod disassemble;
+pub(crate) mod man;
+pub(crate) mod resolve;
+pub(crate) mod run;
+pub(crate) mod simulate;
+pub(crate) mod syscalls;

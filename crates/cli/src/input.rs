@@ -1,0 +1,141 @@
+//! What a command is given: a profile, or anything that is a filter.
+
+use std::fs;
+use std::io::{self, Read};
+
+use callgate::compiler::bpf::encode::decode;
+use callgate::compiler::bpf::{Program, disassemble::byte_order_asked_for};
+use callgate::compiler::limits::MAX_PROFILE_BYTES;
+use callgate::compiler::profile;
+use callgate::{ByteOrder, Context, Filter, Profile};
+
+use crate::diagnostics::{self, Source};
+use crate::failure::Failure;
+
+/// The bytes of an input, and what to call it.
+pub(crate) struct Input {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+/// A filter from wherever it comes.
+#[derive(Debug)]
+pub(crate) enum AnyFilter {
+    /// From a profile, with all that is known of it.
+    Compiled(Box<Filter>),
+    /// Bare instructions.
+    Bare(Program),
+}
+
+impl AnyFilter {
+    pub(crate) fn program(&self) -> &Program {
+        match self {
+            AnyFilter::Compiled(filter) => filter.program(),
+            AnyFilter::Bare(program) => program,
+        }
+    }
+}
+
+impl Input {
+    /// Reads a PROFILE: a path, `-`, or `default`.
+    pub(crate) fn read(name: &str) -> Result<Input, Failure> {
+        let failed = |error: io::Error| {
+            let hint = match error.kind() {
+                io::ErrorKind::NotFound => ": a PROFILE is a path, `-`, or `default`",
+                _ => "",
+            };
+            Failure::new(format!("{name}: {error}{hint}"))
+        };
+        let bytes = match name {
+            "default" => profile::DEFAULT.as_bytes().to_vec(),
+            "-" => read_bounded(io::stdin().lock()).map_err(failed)?,
+            path => read_bounded(fs::File::open(path).map_err(failed)?).map_err(failed)?,
+        };
+        let name = match name {
+            "default" => "default.json (built in)",
+            "-" => "standard input",
+            path => path,
+        };
+        Ok(Input {
+            name: name.to_owned(),
+            bytes,
+        })
+    }
+
+    /// The profile in it. What is wrong with it is shown.
+    pub(crate) fn profile(&self) -> Result<Profile, Failure> {
+        Profile::parse(&self.bytes).map_err(|error| {
+            diagnostics::show_error(&self.source(), &error);
+            Failure::said()
+        })
+    }
+
+    /// The filter that the profile in it comes to. What is wrong is shown; notices are if asked for.
+    pub(crate) fn compile(&self, context: &Context, notices: bool) -> Result<Filter, Failure> {
+        let filter = Filter::compile(&self.profile()?, context).map_err(|error| match error {
+            callgate::CompileError::Profile(error) => {
+                diagnostics::show_error(&self.source(), &error);
+                Failure::said()
+            }
+            other => Failure::new(format!("{}: {other}", self.name)),
+        })?;
+        if notices {
+            for notice in filter.notices() {
+                diagnostics::show_notice(&self.source(), notice, context.arch);
+            }
+        }
+        Ok(filter)
+    }
+
+    /// The filter in it, be it a profile or instructions.
+    pub(crate) fn filter(&self, context: &Context) -> Result<AnyFilter, Failure> {
+        let first = self.bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        let may_be_raw = !self.bytes.is_empty() && first != Some(&b'{');
+        if !may_be_raw {
+            return Ok(AnyFilter::Compiled(Box::new(self.compile(context, false)?)));
+        }
+        match self.decode(context) {
+            Some(program) => Ok(AnyFilter::Bare(program)),
+            None if self.bytes.contains(&0) => {
+                let error = decode(&self.bytes, context.arch.byte_order()).err();
+                let error = error.map_or_else(String::new, |error| error.to_string());
+                Err(Failure::new(format!(
+                    "{}: neither a profile nor a filter: {error}",
+                    self.name
+                )))
+            }
+            None => Ok(AnyFilter::Compiled(Box::new(self.compile(context, false)?))),
+        }
+    }
+
+    /// The instructions in it, in the byte order of the architectures that they ask for.
+    fn decode(&self, context: &Context) -> Option<Program> {
+        let orders = [context.arch.byte_order(), ByteOrder::Little, ByteOrder::Big];
+        let programs = orders
+            .into_iter()
+            .filter_map(|order| decode(&self.bytes, order).ok());
+        let mut programs: Vec<Program> = programs.collect();
+        let fits = programs
+            .iter()
+            .position(|p| byte_order_asked_for(p.insns()) == p.byte_order());
+        let index = fits.unwrap_or(0);
+        (index < programs.len()).then(|| programs.swap_remove(index))
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source {
+            name: &self.name,
+            bytes: &self.bytes,
+        }
+    }
+}
+
+/// Reads all, but no more than a little over what any profile may have: the reader of profiles refuses that.
+fn read_bounded(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(MAX_PROFILE_BYTES)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    reader.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

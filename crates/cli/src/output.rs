@@ -1,0 +1,51 @@
+//! Where data goes: to standard output, or whole and at once into a file.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::failure::Failure;
+
+/// Writes data to a file, or to standard output where there is none. A file appears complete, or stays as it was.
+pub(crate) fn write(to: Option<&Path>, data: &[u8]) -> Result<(), Failure> {
+    match to {
+        Some(path) => write_file(path, data)
+            .map_err(|error| Failure::new(format!("{}: {error}", path.display()))),
+        None => {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(data)?;
+            Ok(stdout.flush()?)
+        }
+    }
+}
+
+fn write_file(path: &Path, data: &[u8]) -> io::Result<()> {
+    // Devices and pipes can't be replaced, only written to.
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        return std::fs::write(path, data);
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    file.write_all(data)?;
+    let mode = path
+        .metadata()
+        .map_or_else(|_| ordinary_mode(), |there| Ok(there.permissions()))?;
+    file.as_file().set_permissions(mode)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// What a file that is made in the ordinary way would have: temporary ones are for their owner alone.
+fn ordinary_mode() -> io::Result<std::fs::Permissions> {
+    use std::os::unix::fs::PermissionsExt;
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    let umask = umask
+        .and_then(|text| u32::from_str_radix(text.trim(), 8).ok())
+        .unwrap_or(0o077);
+    Ok(std::fs::Permissions::from_mode(0o666 & !umask))
+}
