@@ -5,7 +5,7 @@
 //! the node that asks. Nothing here knows of instructions, jumps or offsets.
 //!
 //! [`lower`](lower::lower) makes it from a policy: the architecture first, then the number by an optimal
-//! [search tree](search_tree), then the arguments [by rules](rules).
+//! [search tree](search_tree), then the arguments by `rules`.
 //!
 //! Invariant: a graph is acyclic, because a node can only name nodes that were there before it.
 
