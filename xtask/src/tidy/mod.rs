@@ -179,7 +179,7 @@ fn holds(ban: &Ban, name: &str) -> bool {
 /// Who uses whom in a crate, against its areas.
 fn dependencies(modules: &Modules, areas: &[Area], file: impl Fn(&str) -> String) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (module, _) in modules.iter().filter(|(module, _)| !module.is_empty()) {
+    for module in modules.names().filter(|module| !module.is_empty()) {
         if area(areas, &module).is_none() {
             findings.push(Finding {
                 file: file(&module),
@@ -359,6 +359,15 @@ mod tests {
         let findings = found_in("surprise", "");
         assert!(
             findings[0].contains("`surprise` has no area"),
+            "{findings:?}"
+        );
+    }
+
+    #[test]
+    fn the_root_is_followed_or_refused() {
+        let findings = found_in("proof", "use crate::Surprise;");
+        assert!(
+            findings[0].ends_with("`proof` reaches into the crate's root"),
             "{findings:?}"
         );
     }

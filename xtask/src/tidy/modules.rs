@@ -39,11 +39,9 @@ impl Modules {
         self.sources.insert(module, source);
     }
 
-    /// All modules, with what they say.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (String, &Source)> {
-        self.sources
-            .iter()
-            .map(|(module, source)| (module.join("::"), source))
+    /// All modules, as `bpf::check`; the root is empty.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        self.sources.keys().map(|module| module.join("::"))
     }
 
     /// All uses, in the order of modules and lines.
