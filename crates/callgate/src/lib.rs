@@ -15,10 +15,15 @@
 //! let listener = prepared.install()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A runtime that has its profile as `oci_spec::runtime::LinuxSeccomp` calls [`oci::compile`] in the parent and keeps the
+//! filter, or just [`initialize_seccomp`] in the child, as youki's libcontainer has it.
 #![deny(unsafe_code)]
 
 pub mod abi;
 pub mod load;
+#[cfg(feature = "oci-spec")]
+pub mod oci;
 pub mod probe;
 mod sys;
 
@@ -28,4 +33,6 @@ pub use callgate_compiler::{
     Notice, Profile, ProfileError,
 };
 pub use load::{LoadError, PrepareError, Prepared, SpawnError};
+#[cfg(feature = "oci-spec")]
+pub use oci::{SeccompError, features, initialize_seccomp, is_notify};
 pub use sys::ignore_terminal_signals;
