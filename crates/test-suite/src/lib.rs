@@ -1,1 +1,7 @@
-//! The suite.
+//! The data-driven suite and what answers it: [cases](case), a [second reading](naive) of profiles, the [live](live)
+//! kernel, and [random](generate) profiles.
+
+pub mod case;
+pub mod generate;
+pub mod live;
+pub mod naive;
