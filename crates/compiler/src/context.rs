@@ -144,10 +144,11 @@ impl Capabilities {
 
 /// The known capability of that name, `CAP_SYS_ADMIN`.
 pub(crate) fn find_capability(name: &str) -> Result<&'static str, UnknownCapability> {
-    let found = CAPABILITIES.into_iter().find(|known| *known == name);
-    found.ok_or_else(|| UnknownCapability {
+    let named = |name: &str| CAPABILITIES.into_iter().find(|known| *known == name);
+    let meant = || named(&format!("CAP_{}", name.to_ascii_uppercase()));
+    named(name).ok_or_else(|| UnknownCapability {
         name: name.to_owned(),
-        similar: most_similar(name, CAPABILITIES),
+        similar: meant().or_else(|| most_similar(name, CAPABILITIES)),
     })
 }
 

@@ -256,6 +256,17 @@ impl ProfileError {
     }
 }
 
+/// A text of the document in a sentence: in backquotes, and cut where it is longer than any name.
+pub(crate) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_QUOTE) {
+        Some((end, _)) => format!("`{}…`", &text[..end]),
+        None => format!("`{text}`"),
+    }
+}
+
+/// In characters.
+const LONGEST_QUOTE: usize = 80;
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

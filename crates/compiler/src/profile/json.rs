@@ -14,7 +14,7 @@ pub(super) enum Json {
     Bool(bool),
     /// A whole number from 0 to 2^64 - 1.
     Unsigned(u64),
-    /// Any other number, as it may be printed.
+    /// Any other number, as it may be printed. The document may have written it otherwise.
     OtherNumber(String),
     String(String),
     Array(Vec<Json>),
@@ -53,20 +53,43 @@ fn syntax_error(bytes: &[u8], error: &serde_json::Error) -> ProfileError {
     let message = text
         .rsplit_once(" at line ")
         .map_or(text.as_str(), |(message, _)| message);
-    let help = if bytes.starts_with(b"\xef\xbb\xbf") {
-        Some("remove the byte order mark at the beginning".to_owned())
-    } else if bytes.iter().all(u8::is_ascii_whitespace) {
-        Some("the document is empty".to_owned())
-    } else {
-        None
-    };
+    let (message, help) = explanation(bytes, line, column, message);
     ProfileError {
         code: Code::Syntax,
         place: Place::Position { line, column },
         message: format!("not JSON: {message}"),
-        help,
+        help: help.map(str::to_owned),
         related: Vec::new(),
     }
+}
+
+/// What is wrong where the reader stopped, and what would mend it, for what people and tools get wrong.
+fn explanation<'a>(
+    bytes: &[u8],
+    line: usize,
+    column: usize,
+    message: &'a str,
+) -> (&'a str, Option<&'static str>) {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return ("the document is empty", None);
+    }
+    if message == "recursion limit exceeded" {
+        return ("nested deeper than any profile", None);
+    }
+    let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
+    if marks.iter().any(|mark| bytes.starts_with(mark)) {
+        let help = "save it as UTF-8 without a byte order mark";
+        return ("there is a byte order mark at the beginning", Some(help));
+    }
+    let line = bytes.split(|byte| *byte == b'\n').nth(line - 1);
+    let here = line.and_then(|line| line.get(column - 1..));
+    let help = match here.unwrap_or_default() {
+        [b'/' | b'#', ..] => Some("JSON has no comments; an entry may have a `comment` member"),
+        [b'\'', ..] => Some("strings stand in double quotes"),
+        [b'x' | b'X', ..] => Some("numbers are decimal"),
+        _ => None,
+    };
+    (message, help)
 }
 
 impl<'de> Deserialize<'de> for Json {
@@ -102,7 +125,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
-        Ok(Json::OtherNumber(value.to_string()))
+        // 1.0 is not 1 here.
+        Ok(Json::OtherNumber(format!("{value:?}")))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Json, E> {

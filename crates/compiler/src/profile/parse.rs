@@ -11,7 +11,7 @@ use crate::arch::Arch;
 use crate::context::{KernelVersion, find_capability};
 use crate::errno;
 use crate::limits::ARGUMENTS;
-use crate::notice::{Code, JsonPath, Notice, ProfileError};
+use crate::notice::{Code, JsonPath, Notice, ProfileError, quoted};
 use crate::similar::most_similar;
 
 type Result<T> = std::result::Result<T, ProfileError>;
@@ -181,7 +181,7 @@ fn ignored_member(name: &str, path: JsonPath, known: &[&str]) -> Notice {
     let notice = Notice::new(
         Code::IgnoredMember,
         path,
-        format!("unknown member `{name}` is ignored"),
+        format!("unknown member {} is ignored", quoted(name)),
     );
     match most_similar(name, known.iter().copied()) {
         Some(similar) => notice.help(format!("did you mean `{similar}`?")),
@@ -212,23 +212,23 @@ fn architecture(at: &At<'_>) -> Result<ArchSpec> {
     let is_named = |arch: &Arch| {
         arch.name() == text || bare.as_deref() == Some(arch.name()) && arch.oci_name() == text
     };
-    match Arch::ALL.into_iter().find(is_named) {
-        Some(arch) => Ok(ArchSpec {
-            arch: Some(arch),
-            path,
-        }),
-        None => {
-            let names: Vec<String> = Arch::ALL.iter().map(|arch| arch.oci_name()).collect();
-            let prefixed = if text.starts_with("SCMP_ARCH_") {
-                text.to_owned()
-            } else {
-                format!("SCMP_ARCH_{text}")
-            };
-            let similar = most_similar(&prefixed, names.iter().map(String::as_str));
-            let error = at.error(Code::UnknownName, format!("unknown architecture `{text}`"));
-            Err(error.did_you_mean(similar))
-        }
-    }
+    let arch = Some(Arch::ALL.into_iter().find(is_named).ok_or_else(|| {
+        let similar = similar_architecture(text).map(Arch::oci_name);
+        at.unknown_name("architecture", similar.as_deref())
+    })?);
+    Ok(ArchSpec { arch, path })
+}
+
+/// The architecture that is meant where none has the name: by a name from elsewhere, or by one that looks like it.
+fn similar_architecture(text: &str) -> Option<Arch> {
+    let text = text.to_ascii_lowercase();
+    let text = text.strip_prefix("scmp_arch_").unwrap_or(&text);
+    let names = || Arch::ALL.iter().map(|arch| arch.name());
+    let meant = |arch: &Arch| arch.docker_name() == text;
+    Arch::ALL
+        .into_iter()
+        .find(meant)
+        .or_else(|| most_similar(text, names())?.parse().ok())
 }
 
 fn arch_map(object: &Object<'_>) -> Result<Vec<ArchMapEntry>> {
@@ -307,12 +307,12 @@ fn argument(at: &At<'_>, notices: &mut Vec<Notice>) -> Result<Arg> {
             format!("there is no argument {number}: they are 0 to 5"),
         )
     };
-    let value = object.required("value")?.unsigned()?;
+    let value = object.required("value")?.datum()?;
     let value_two = object.optional("valueTwo");
     let arg = Arg {
         index: in_range.ok_or_else(out_of_range)?,
         value,
-        value_two: value_two.as_ref().map_or(Ok(0), At::unsigned)?,
+        value_two: value_two.as_ref().map_or(Ok(0), At::datum)?,
         op: object
             .required("op")?
             .one_of("operator", &Operator::ALL.map(|op| (op.oci_name(), op)))?,
@@ -373,14 +373,16 @@ fn action(object: &Object<'_>, name: &str, number: &str, errno: &str) -> Result<
     };
     let text = at.string()?;
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return Ok(with(in_range(&at, text.parse().unwrap_or(u64::MAX), max)?));
+        return match text.parse::<u64>().map(|number| in_range(&at, number, max)) {
+            Ok(datum) => Ok(with(datum?)),
+            Err(_) => Err(out_of_range(&at, &quoted(text), max)),
+        };
     }
     if !Arch::ALL
         .into_iter()
         .all(|arch| errno::number(arch, text).is_some())
     {
-        let error = at.error(Code::UnknownName, format!("unknown errno `{text}`"));
-        return Err(error.did_you_mean(most_similar(text, errno::names())));
+        return Err(at.unknown_name("errno", most_similar(text, errno::names())));
     }
     let trace = matches!(action, Action::Trace(_));
     Ok(ActionSpec::Named {
@@ -399,12 +401,12 @@ fn datum_refused(given: &At<'_>, action: &At<'_>) -> ProfileError {
 
 fn in_range(at: &At<'_>, number: u64, max: u64) -> Result<u16> {
     let fits = u16::try_from(number).ok().filter(|_| number <= max);
-    fits.ok_or_else(|| {
-        at.error(
-            Code::OutOfRange,
-            format!("{number} is out of range: it is 0 to {max} here"),
-        )
-    })
+    fits.ok_or_else(|| out_of_range(at, &number.to_string(), max))
+}
+
+fn out_of_range(at: &At<'_>, number: &str, max: u64) -> ProfileError {
+    let message = format!("{number} is out of range: it is 0 to {max} here");
+    at.error(Code::OutOfRange, message)
 }
 
 fn selector(object: &Object<'_>, name: &str) -> Result<Selector> {
@@ -427,19 +429,29 @@ fn selector(object: &Object<'_>, name: &str) -> Result<Selector> {
 }
 
 fn docker_arch(at: &At<'_>) -> Result<Arch> {
-    let mut names = Arch::ALL.map(|arch| (arch.docker_name(), arch)).to_vec();
-    names.extend([("loongarch64", Arch::Loongarch64), ("386", Arch::X86)]);
-    at.one_of("architecture", &names)
-}
-
-fn capability(at: &At<'_>) -> Result<&'static str> {
-    find_capability(at.string()?).map_err(|unknown| {
-        at.error(Code::UnknownName, unknown.to_string())
-            .did_you_mean(unknown.similar)
+    let text = at.string()?;
+    let is_named = |arch: &Arch| arch.docker_name() == text;
+    let other_name = || match text {
+        "386" => Some(Arch::X86),
+        "loongarch64" => Some(Arch::Loongarch64),
+        _ => None,
+    };
+    let named = Arch::ALL.into_iter().find(is_named).or_else(other_name);
+    named.ok_or_else(|| {
+        let similar = similar_architecture(text).map(Arch::docker_name);
+        at.unknown_name("architecture", similar)
     })
 }
 
+fn capability(at: &At<'_>) -> Result<&'static str> {
+    find_capability(at.string()?).map_err(|unknown| at.unknown_name("capability", unknown.similar))
+}
+
 fn min_kernel(at: &At<'_>) -> Result<KernelVersion> {
-    let version = at.string()?.parse::<KernelVersion>();
-    version.map_err(|error| at.error(Code::OutOfRange, error.to_string()))
+    let text = at.string()?;
+    text.parse().map_err(|_| {
+        let message = format!("{} is not a kernel version", quoted(text));
+        let error = at.error(Code::OutOfRange, message);
+        error.help("write MAJOR.MINOR, as \"5.8\"")
+    })
 }

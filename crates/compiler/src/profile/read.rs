@@ -1,7 +1,9 @@
 //! Reads the members of objects fail-closed: each known, each once, each of its type.
 
 use super::json::Json;
-use crate::notice::{Code, JsonPath, ProfileError};
+use std::collections::HashSet;
+
+use crate::notice::{Code, JsonPath, ProfileError, quoted};
 use crate::similar::most_similar;
 
 type Result<T> = std::result::Result<T, ProfileError>;
@@ -55,16 +57,25 @@ impl<'a> At<'a> {
             Json::Unsigned(number) => Ok(*number),
             Json::OtherNumber(text) => {
                 let message = format!("{text} is not a whole number from 0 to 2^64 - 1");
-                let error = self.error(Code::OutOfRange, message);
-                Err(match twos_complement(text) {
-                    Some(number) => {
-                        error.help(format!("as a 64-bit argument it is written {number}"))
-                    }
-                    None => error,
-                })
+                Err(self.error(Code::OutOfRange, message))
             }
             _ => Err(self.wrong_type("a number")),
         }
+    }
+
+    /// What an argument is compared with: all 64 bits of it.
+    pub(super) fn datum(&self) -> Result<u64> {
+        self.unsigned().map_err(|error| match self.json {
+            Json::OtherNumber(text) => match twos_complement(text) {
+                Some(number) => error.help(format!("as a 64-bit argument it is written {number}")),
+                None => error,
+            },
+            Json::String(text) => match number_in(text) {
+                Some(number) => error.help(format!("write {number}, without quotes")),
+                None => error,
+            },
+            _ => error,
+        })
     }
 
     pub(super) fn error(&self, code: Code, message: impl Into<String>) -> ProfileError {
@@ -77,14 +88,35 @@ impl<'a> At<'a> {
         if let Some((_, value)) = names.iter().find(|(name, _)| *name == text) {
             return Ok(*value);
         }
-        let similar = most_similar(text, names.iter().map(|(name, _)| *name));
-        let error = self.error(Code::UnknownName, format!("unknown {what} `{text}`"));
-        Err(error.did_you_mean(similar))
+        let names = || names.iter().map(|(name, _)| *name);
+        let without_prefix = |name: &&str| {
+            let prefix = name.strip_suffix(text.to_ascii_uppercase().as_str());
+            prefix.is_some_and(|prefix| prefix.ends_with('_'))
+        };
+        let similar = names()
+            .find(without_prefix)
+            .or_else(|| most_similar(text, names()));
+        Err(self.unknown_name(what, similar))
+    }
+
+    /// Says that a string is none of the names there are.
+    pub(super) fn unknown_name(&self, what: &str, similar: Option<&str>) -> ProfileError {
+        let text = self.string().map(quoted).unwrap_or_default();
+        let error = self.error(Code::UnknownName, format!("unknown {what} {text}"));
+        error.did_you_mean(similar)
     }
 
     fn wrong_type(&self, expected: &str) -> ProfileError {
         let message = format!("expected {expected}, found {}", self.json.kind());
         self.error(Code::WrongType, message)
+    }
+}
+
+/// The number that a string was meant as: decimal or hexadecimal.
+fn number_in(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
     }
 }
 
@@ -135,12 +167,12 @@ impl<'a> Object<'a> {
         &self.path
     }
 
-    /// The members that are none of those there are.
+    /// The members that are none of those there are; null counts as absent.
     pub(super) fn unknown(&self, known: &[&str]) -> impl Iterator<Item = (&'a str, JsonPath)> {
         let unknown = self
             .members
             .iter()
-            .filter(|(name, _)| !known.contains(&name.as_str()));
+            .filter(|(name, json)| !known.contains(&name.as_str()) && *json != Json::Null);
         unknown.map(|(name, _)| (name.as_str(), self.path.member(name)))
     }
 
@@ -152,16 +184,17 @@ impl<'a> Object<'a> {
         let error = ProfileError::new(
             Code::UnknownMember,
             path,
-            format!("unknown member `{name}`"),
+            format!("unknown member {}", quoted(name)),
         );
         Err(error.did_you_mean(most_similar(name, known.iter().copied())))
     }
 
     fn check_names(&self, known: &[&str]) -> Result<()> {
+        let twice = self.twice();
         for (i, (name, _)) in self.members.iter().enumerate() {
             let path = || self.path.member(name);
-            if self.members[..i].iter().any(|(earlier, _)| earlier == name) {
-                let message = format!("`{name}` occurs twice");
+            if twice == Some(i) {
+                let message = format!("{} occurs twice", quoted(name));
                 return Err(ProfileError::new(Code::DuplicateMember, path(), message));
             }
             let only_case = |known: &&&str| known.eq_ignore_ascii_case(name) && **known != name;
@@ -175,4 +208,18 @@ impl<'a> Object<'a> {
         }
         Ok(())
     }
+
+    /// The first member whose name an earlier one has.
+    fn twice(&self) -> Option<usize> {
+        let names = || self.members.iter().map(|(name, _)| name);
+        if self.members.len() <= FEW {
+            let is_twice = |(i, name): (usize, &String)| names().take(i).any(|n| n == name);
+            return (0..).zip(names()).position(is_twice);
+        }
+        let mut seen = HashSet::new();
+        names().position(|name| !seen.insert(name))
+    }
 }
+
+/// So few members that comparing each with each takes no time.
+const FEW: usize = 16;
