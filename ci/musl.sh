@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The command must also build as one static file, without any C library of the host: that is half of why
-# there is a seccomp engine in Rust. Builds it for musl, then sees that the file is static and that a filter
-# of its making lets one call through and stops another.
+# there is a seccomp engine in Rust. Runs the library's tests and builds the command for musl, then sees that
+# the file is static and that a filter of its making lets one call through and stops another.
 #
 # Needs the standard library for the musl target (rustup target add x86_64-unknown-linux-musl).
 set -euo pipefail
@@ -13,6 +13,9 @@ if ! compgen -G "$library/libstd-*.rlib" >/dev/null; then
     echo "skipped: musl: no standard library for $target (rustup target add $target)"
     exit 0
 fi
+
+# The library against the running kernel, with musl as its C library.
+cargo test --locked --quiet --package callgate --tests --target "$target"
 
 cargo build --locked --quiet --package callgate-cli --target "$target"
 callgate=${CARGO_TARGET_DIR:-target}/$target/debug/callgate
