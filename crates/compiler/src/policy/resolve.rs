@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::examine;
 use super::multiplex::multiplexed;
-use super::{Added, BuildError, Condition, Policy, PolicyBuilder, RuleId, RuleOrder, Test};
+use super::{Added, BuildError, Condition, Policy, PolicyBuilder, Rule, RuleId, RuleOrder, Test};
 use crate::action::Action;
 use crate::arch::Arch;
 use crate::context::Context;
@@ -143,6 +143,8 @@ struct Draft<'a> {
     notices: Vec<Notice>,
     pending: Vec<Pending>,
     known: Vec<(Arch, u32)>,
+    /// Conditions that a multiplexer's number can't have, should its rules come to count.
+    lost: Vec<(Arch, u32, Notice)>,
 }
 
 impl<'a> Draft<'a> {
@@ -155,6 +157,7 @@ impl<'a> Draft<'a> {
             notices: profile.notices.clone(),
             pending: Vec::new(),
             known: Vec::new(),
+            lost: Vec::new(),
         };
         for spec in profile.architectures_in(context) {
             let arch = spec.arch.unwrap_or(context.arch);
@@ -252,7 +255,7 @@ impl<'a> Draft<'a> {
                     true,
                 );
                 if let Some(lost) = entry.args.iter().position(|arg| arg.index == 0) {
-                    self.lost_condition(entry, lost, arch, call.name());
+                    self.lost_condition(entry, lost, (arch, by.nr), call.name());
                 }
             }
         }
@@ -274,15 +277,12 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn lost_condition(&mut self, entry: &Entry, arg: usize, arch: Arch, name: &str) {
+    fn lost_condition(&mut self, entry: &Entry, arg: usize, (arch, nr): (Arch, u32), name: &str) {
         let message = format!(
             "on {arch} `{name}` also goes through a multiplexer, where this condition on argument 0 can't be kept"
         );
-        self.notices.push(Notice::new(
-            Code::LostCondition,
-            entry.arg_path(arg),
-            message,
-        ));
+        let notice = Notice::new(Code::LostCondition, entry.arg_path(arg), message);
+        self.lost.push((arch, nr, notice));
     }
 
     fn flags(&mut self, profile: &Profile, needs_listener: bool) -> Vec<Flag> {
@@ -400,6 +400,12 @@ impl<'a> Draft<'a> {
         };
         let place = |id| self.source(id).map(|source| source.name.clone());
         let mut found = Vec::new();
+        for (arch, nr, notice) in &self.lost {
+            // A rule on the multiplexer as such says it all.
+            if !policy.rules(*arch, *nr).iter().all(Rule::is_unconditional) {
+                found.push(notice.clone());
+            }
+        }
         if self.context.rule_order == RuleOrder::Runtime {
             found.extend(examine::prefix_rules(policy, &place));
         }
