@@ -28,6 +28,12 @@ impl From<Insn> for SockFilter {
     }
 }
 
+impl From<SockFilter> for Insn {
+    fn from(SockFilter { code, jt, jf, k }: SockFilter) -> Insn {
+        Insn { code, jt, jf, k }
+    }
+}
+
 /// `struct sock_fprog`.
 #[repr(C)]
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! The seccomp engine for OCI containers: profiles compiled, loaded into the kernel, and served.
 //!
 //! The pure part is [`callgate_compiler`], which is re-exported here as [`compiler`]. This crate has the kernel's edge:
-//! what it has ([`probe`]), and how a filter gets into it ([`load`]).
+//! what it has ([`probe`]), how a filter gets into it ([`load`]), and which
+//! filters a process has ([`process`]).
 //!
 //! ```no_run
 //! use callgate::{Filter, Prepared, Profile, probe};
@@ -25,6 +26,7 @@ pub mod load;
 #[cfg(feature = "oci-spec")]
 pub mod oci;
 pub mod probe;
+pub mod process;
 mod sys;
 
 pub use callgate_compiler as compiler;

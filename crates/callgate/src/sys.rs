@@ -1,6 +1,6 @@
 //! The calls into the kernel that no safe library has: the only `unsafe` of the workspace's crates.
 //!
-//! One operation a block, each with the reason why it is sound. Nothing in here allocates, so that all of it can be used
+//! One operation a block, each with the reason why it is sound. What installs a filter allocates nothing, so that it can be used
 //! between fork and exec.
 #![allow(unsafe_code)]
 
@@ -106,6 +106,68 @@ pub(crate) fn spawn_with(
     // the fork, and takes no lock and allocates nothing.
     unsafe { command.pre_exec(before_exec) };
     command.spawn()
+}
+
+/// A process that is stopped and traced by this thread, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    pid: libc::pid_t,
+}
+
+/// `PTRACE_SECCOMP_GET_FILTER` (since 4.4, `ptrace(2)`).
+const GET_FILTER: libc::c_uint = 0x420c;
+
+impl Stopped {
+    /// Stops a process by `PTRACE_SEIZE` and `PTRACE_INTERRUPT`.
+    pub(crate) fn seize(pid: libc::pid_t) -> Result<Stopped, Errno> {
+        // SAFETY: the request takes no pointer.
+        let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0_usize, 0_usize) };
+        checked(seized)?;
+        let stopped = Stopped { pid };
+        // SAFETY: as above.
+        checked(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0_usize, 0_usize) })?;
+        let mut status = 0;
+        // SAFETY: the status is a local.
+        checked(unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) }.into())?;
+        Ok(stopped)
+    }
+
+    /// The filter at an index, 0 being the oldest; `None` behind the last.
+    pub(crate) fn filter(&self, index: usize) -> Result<Option<Vec<SockFilter>>, Errno> {
+        // SAFETY: without a buffer only the length is returned.
+        let length = checked(unsafe { libc::ptrace(GET_FILTER, self.pid, index, 0_usize) });
+        let length = match length {
+            Err(Errno(libc::ENOENT)) => return Ok(None),
+            other => usize::try_from(other?).map_err(|_| Errno(libc::EOVERFLOW))?,
+        };
+        let empty = SockFilter {
+            code: 0,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        };
+        let mut insns = vec![empty; length];
+        // SAFETY: the buffer has room for the length that the kernel has just said, and the process is stopped.
+        checked(unsafe { libc::ptrace(GET_FILTER, self.pid, index, insns.as_mut_ptr()) })?;
+        Ok(Some(insns))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // SAFETY: the request takes no pointer.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.pid, 0_usize, 0_usize) };
+    }
+}
+
+fn checked(result: libc::c_long) -> Result<libc::c_long, Errno> {
+    if result < 0 {
+        let errno = io::Error::last_os_error()
+            .raw_os_error()
+            .unwrap_or(libc::EIO);
+        return Err(Errno(errno));
+    }
+    Ok(result)
 }
 
 /// Lets the process live through the terminal's SIGINT and SIGQUIT, which reach its child as well.

@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{self, Read};
 
 use callgate::compiler::bpf::encode::decode;
-use callgate::compiler::bpf::{Program, disassemble::byte_order_asked_for};
+use callgate::compiler::bpf::{Program, Run, disassemble::byte_order_asked_for};
 use callgate::compiler::limits::MAX_PROFILE_BYTES;
 use callgate::compiler::profile;
-use callgate::{ByteOrder, Context, Filter, Profile};
+use callgate::{Action, ByteOrder, Call, Context, Filter, Profile, process};
 
 use crate::diagnostics::{self, Source};
 use crate::failure::Failure;
@@ -23,16 +23,53 @@ pub(crate) struct Input {
 pub(crate) enum AnyFilter {
     /// From a profile, with all that is known of it.
     Compiled(Box<Filter>),
-    /// Bare instructions.
-    Bare(Program),
+    /// Bare instructions: one filter, or those of a process, the newest first.
+    Bare(Vec<Program>),
 }
 
 impl AnyFilter {
-    pub(crate) fn program(&self) -> &Program {
-        match self {
-            AnyFilter::Compiled(filter) => filter.program(),
-            AnyFilter::Bare(program) => program,
+    /// Reads a FILTER: a PROFILE, a raw filter, or `pid:N`.
+    pub(crate) fn read(name: &str, context: &Context) -> Result<AnyFilter, Failure> {
+        let Some(pid) = name.strip_prefix("pid:") else {
+            return Input::read(name)?.filter(context);
+        };
+        let pid = pid
+            .parse()
+            .map_err(|_| Failure::new(format!("{name}: {pid} is not the number of a process")))?;
+        let programs =
+            process::filters(pid).map_err(|error| Failure::new(format!("{name}: {error}")))?;
+        if programs.is_empty() {
+            return Err(Failure::new(format!("{name}: the process has no filter")));
         }
+        Ok(AnyFilter::Bare(programs))
+    }
+
+    /// The programs, the newest first; at least one.
+    pub(crate) fn programs(&self) -> &[Program] {
+        match self {
+            AnyFilter::Compiled(filter) => std::slice::from_ref(filter.program()),
+            AnyFilter::Bare(programs) => programs,
+        }
+    }
+
+    /// What the filters say of a call together: all run, and the most severe answer counts, of equal ones the
+    /// newest.
+    pub(crate) fn simulate(&self, call: &Call) -> Run {
+        let runs = self.programs().iter().map(|program| program.simulate(call));
+        let most_severe = |newer: Run, older: Run| {
+            let executed = newer.executed + older.executed;
+            let counts = if older.action.severity() < newer.action.severity() {
+                older
+            } else {
+                newer
+            };
+            Run { executed, ..counts }
+        };
+        runs.reduce(most_severe).unwrap_or(Run {
+            ret: Action::Allow.to_ret(),
+            action: Action::Allow,
+            executed: 0,
+        })
     }
 }
 
@@ -88,14 +125,14 @@ impl Input {
     }
 
     /// The filter in it, be it a profile or instructions.
-    pub(crate) fn filter(&self, context: &Context) -> Result<AnyFilter, Failure> {
+    fn filter(&self, context: &Context) -> Result<AnyFilter, Failure> {
         let first = self.bytes.iter().find(|byte| !byte.is_ascii_whitespace());
         let may_be_raw = !self.bytes.is_empty() && first != Some(&b'{');
         if !may_be_raw {
             return Ok(AnyFilter::Compiled(Box::new(self.compile(context, false)?)));
         }
         match self.decode(context) {
-            Some(program) => Ok(AnyFilter::Bare(program)),
+            Some(program) => Ok(AnyFilter::Bare(vec![program])),
             None if self.bytes.contains(&0) => {
                 let error = decode(&self.bytes, context.arch.byte_order()).err();
                 let error = error.map_or_else(String::new, |error| error.to_string());

@@ -264,6 +264,69 @@ fn a_raw_filter_is_read_back() {
 }
 
 #[test]
+fn the_filters_of_a_process_are_read_and_answer_together() {
+    let test = "the_filters_of_a_process_are_read_and_answer_together";
+    if !has_seccomp(test) {
+        return;
+    }
+    if !probe::may_load_without_no_new_privs() {
+        return eprintln!("skipped: {test}: needs CAP_SYS_ADMIN");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let outer = r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        { "names": ["mount", "ptrace"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5 }] }"#;
+    let inner = r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        { "names": ["mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 6 }, { "names": ["ptrace"], "action": "SCMP_ACT_LOG" }] }"#;
+    let outer = profile(folder.path(), outer);
+    let inner = {
+        let inner_folder = folder.path().join("inner");
+        fs::create_dir(&inner_folder).unwrap();
+        profile(&inner_folder, inner)
+    };
+    let binary = env!("CARGO_BIN_EXE_callgate");
+    let mut command = Command::new(binary);
+    command.args([
+        "run",
+        "-p",
+        &outer,
+        "--",
+        binary,
+        "run",
+        "-p",
+        &inner,
+        "--",
+        "sh",
+        "-c",
+        "echo $$; read line",
+    ]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pid = String::new();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut stdout, &mut pid).unwrap();
+    let process = format!("pid:{}", pid.trim());
+
+    let expected = [
+        ("mount()", "ERRNO(6)"),
+        ("ptrace()", "ERRNO(5)"),
+        ("read()", "ALLOW"),
+    ];
+    for (call, action) in expected {
+        let output = callgate(&["simulate", &process, call, "--expect", action]);
+        assert!(output.status.success(), "{call}: {output:?}");
+    }
+    let text = String::from_utf8(callgate(&["disassemble", &process]).stdout).unwrap();
+    assert!(text.contains("filter 2 of 2"), "{text}");
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert_eq!(status(&["simulate", "pid:1", "read()"]), 2);
+    assert_eq!(status(&["simulate", "pid:x", "read()"]), 2);
+}
+
+#[test]
 fn bubblewrap_takes_the_raw_filter() {
     let test = "bubblewrap_takes_the_raw_filter";
     if !has_seccomp(test) {

@@ -13,17 +13,18 @@ use serde_json::json;
 
 use crate::context::ContextOptions;
 use crate::failure::Failure;
-use crate::input::Input;
+use crate::input::AnyFilter;
 
 /// Print a filter's instructions, with jump targets and what its constants are
 #[derive(Args)]
 #[command(after_help = "Examples:
   callgate disassemble profile.json
   callgate disassemble filter.bpf
+  callgate disassemble pid:1234                 needs CAP_SYS_ADMIN
 
 Exit status: 0; 2 if there is no filter.")]
 pub(crate) struct Options {
-    /// Profile (a path, `-`, or `default`) or raw filter
+    /// Profile (a path, `-`, or `default`), raw filter, or pid:N for those of a process
     filter: String,
 
     /// Print one JSON document
@@ -36,12 +37,28 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let context = options.context.context()?;
-    let filter = Input::read(&options.filter)?.filter(&context)?;
+    let filter = AnyFilter::read(&options.filter, &context)?;
+    let programs = filter.programs();
     let mut stdout = io::stdout().lock();
     if options.json {
-        writeln!(stdout, "{:#}", to_json(filter.program()))?;
-    } else {
-        for line in lines(filter.program()) {
+        let filters: Vec<_> = programs.iter().map(to_json).collect();
+        writeln!(
+            stdout,
+            "{:#}",
+            json!({ "schema": "callgate.disassemble.v1", "filters": filters })
+        )?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (index, program) in programs.iter().enumerate() {
+        if programs.len() > 1 {
+            writeln!(
+                stdout,
+                "; filter {} of {}, the newest first",
+                index + 1,
+                programs.len()
+            )?;
+        }
+        for line in lines(program) {
             writeln!(stdout, "{line}")?;
         }
     }
@@ -142,5 +159,5 @@ fn to_json(program: &Program) -> serde_json::Value {
         let insn = line.insn;
         json!({ "index": line.index, "code": insn.code, "jt": insn.jt, "jf": insn.jf, "k": insn.k, "text": line.text(), "comment": comment })
     });
-    json!({ "schema": "callgate.disassemble.v1", "instructions": instructions.collect::<Vec<_>>() })
+    json!({ "instructions": instructions.collect::<Vec<_>>() })
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::call::{self, Written};
 use crate::context::ContextOptions;
 use crate::failure::Failure;
-use crate::input::{AnyFilter, Input};
+use crate::input::AnyFilter;
 
 /// Say what a filter answers to calls
 ///
@@ -27,10 +27,11 @@ use crate::input::{AnyFilter, Input};
   callgate simulate filter.bpf 'x86:socketcall(1)' 'x86_64:0x40000001()'
   callgate simulate default 'mount()' --expect 'ERRNO(EPERM)'
   callgate simulate profile.json -f calls.txt --json
+  callgate simulate pid:1234 'ptrace()'         needs CAP_SYS_ADMIN
 
 Exit status: 0; with --expect, 1 if a call gets another action; 2 on a mistake.")]
 pub(crate) struct Options {
-    /// Profile (a path, `-`, or `default`) or raw filter
+    /// Profile (a path, `-`, or `default`), raw filter, or pid:N for those of a process
     filter: String,
 
     /// Calls
@@ -76,7 +77,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         .map(|text| expected(text, context.arch))
         .transpose()?;
     let calls = calls(options, context.arch)?;
-    let filter = Input::read(&options.filter)?.filter(&context)?;
+    let filter = AnyFilter::read(&options.filter, &context)?;
     let outcomes: Vec<Outcome> = calls
         .into_iter()
         .map(|written| outcome(&filter, written))
@@ -130,7 +131,7 @@ fn calls(options: &Options, arch: Arch) -> Result<Vec<Written>, Failure> {
 }
 
 fn outcome(filter: &AnyFilter, written: Written) -> Outcome {
-    let run = filter.program().simulate(&written.call);
+    let run = filter.simulate(&written.call);
     let because = match filter {
         AnyFilter::Compiled(filter) => Some(because(filter, &written.call)),
         AnyFilter::Bare(_) => None,
