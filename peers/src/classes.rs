@@ -3,13 +3,17 @@
 //! A difference that is in none of them is a fault: of one of the compilers, or of this list. In every class
 //! callgate's verdict must be what the profile means; the report counts that too.
 
+use std::collections::BTreeSet;
+
+use callgate::compiler::bpf::Program;
 use callgate::compiler::syscalls;
-use callgate::{Action, Arch, Call};
+use callgate::{Action, Arch, ByteOrder, Call};
 
 use crate::differential::Profile;
 use crate::libseccomp::{self, Optimize};
 use crate::reference::Rule;
 use crate::rules::{Arg, Entry, Operator, Rules};
+use crate::words;
 
 /// Two verdicts on one call that differ.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(crate) struct Difference<'a> {
     pub(crate) ours: Action,
     /// libseccomp's.
     pub(crate) theirs: Action,
+    /// How many instructions libseccomp's program has.
+    pub(crate) their_length: usize,
     /// What the meaning says.
     pub(crate) meant: Action,
 }
@@ -41,7 +47,7 @@ pub(crate) struct Class {
 }
 
 /// All of them. The first that holds counts.
-pub(crate) const CLASSES: [Class; 3] = [
+pub(crate) const CLASSES: [Class; 7] = [
     Class {
         name: "names that only one table has",
         reason: "the tables here go through a newer kernel, so a name of the profile that libseccomp skips as \
@@ -50,9 +56,32 @@ pub(crate) const CLASSES: [Class; 3] = [
     },
     Class {
         name: "order of overlapping rules",
-        reason: "rules with different actions match the call, and the order is defined here by whole arguments, \
-                 elsewhere by 32-bit words: masks and NE on one argument come in another order",
-        holds: |d| d.is_order() && d.has(|op| op != Operator::Eq),
+        reason: "rules with different actions match the call; the order is defined here by whole arguments, and \
+                 elsewhere by their 32-bit words, which differs where masks are involved",
+        holds: |d| d.is_order() && Some(d.theirs) == words::decide(&d.profile.reference, &d.call),
+    },
+    Class {
+        name: "order of overlapping rules by an upper word",
+        reason: "NE, GT and GE of 64 bits can be settled by the upper word, where rules with the same upper word are \
+                 one elsewhere",
+        holds: |d| d.is_order() && d.is_settled_by_upper_word(),
+    },
+    Class {
+        name: "order of overlapping rules with opposites",
+        reason: "a rule of the call asks the opposite of another, such as LT and GE of one value, and its place in the \
+                 order is next to that one elsewhere",
+        holds: |d| d.is_order() && d.has_opposites(),
+    },
+    Class {
+        name: "order of overlapping rules with several masks",
+        reason: "as above, where three or more masks on one argument meet; words with different masks have no order of \
+                 their own",
+        holds: |d| d.is_order() && d.has_several_masks(),
+    },
+    Class {
+        name: "long programs for the other byte order",
+        reason: "a program with long jumps, made on a machine of the other byte order: outside what both can express",
+        holds: |d| d.their_length > 255 && d.is_of_other_byte_order(),
     },
     Class {
         name: "a list with names that the ABI lacks",
@@ -140,23 +169,25 @@ fn contradicts_in_vain(rules: &Rules) -> bool {
 }
 
 impl Difference<'_> {
-    /// Puts together all that is asked about it.
-    pub(crate) fn new(
-        profile: &Profile,
+    /// Runs both programs on a call; `None` if their verdicts are the same.
+    pub(crate) fn find<'a>(
+        profile: &'a Profile,
         optimize: Optimize,
-        call: Call,
-        ours: Action,
-        theirs: Action,
-    ) -> Difference<'_> {
-        Difference {
+        [ours, theirs]: [&Program; 2],
+        call: &Call,
+    ) -> Option<Difference<'a>> {
+        let their_length = theirs.insns().len();
+        let [ours, theirs] = [ours, theirs].map(|program| program.simulate(call).action);
+        (ours != theirs).then(|| Difference {
             profile,
             optimize,
-            call,
-            arch: profile.reference.arch_of(&call),
+            call: *call,
+            arch: profile.reference.arch_of(call),
             ours,
             theirs,
-            meant: profile.reference.decide(&call),
-        }
+            their_length,
+            meant: profile.reference.decide(call),
+        })
     }
 
     /// Several rules match, and the two verdicts are of two of them.
@@ -166,12 +197,48 @@ impl Difference<'_> {
         decided(self.ours) && decided(self.theirs)
     }
 
-    /// Whether a rule that matches has such an operator.
-    fn has(&self, holds: impl Fn(Operator) -> bool) -> bool {
+    fn is_settled_by_upper_word(&self) -> bool {
+        let is_wide = self.arch.is_some_and(Arch::has_64bit_arguments);
+        let upper = |arg: &Arg| self.call.args[usize::from(arg.index)] >> 32 != arg.value >> 32;
+        let is_kind = |arg: &Arg| matches!(arg.op, Operator::Ne | Operator::Gt | Operator::Ge);
         let matching = self.profile.reference.matching(&self.call);
-        matching
-            .iter()
-            .any(|rule| rule.args.iter().any(|arg| holds(arg.op)))
+        let mut args = matching.iter().flat_map(|rule| &rule.args);
+        is_wide && args.any(|arg| is_kind(arg) && upper(arg))
+    }
+
+    /// Whether two rules of the number ask the opposite of each other.
+    fn has_opposites(&self) -> bool {
+        let rules = self.profile.reference.rules_of(&self.call);
+        let args: Vec<&Arg> = rules.iter().flat_map(|rule| &rule.args).collect();
+        let opposite = |op| match op {
+            Operator::Ne => Some(Operator::Eq),
+            Operator::Lt => Some(Operator::Ge),
+            Operator::Le => Some(Operator::Gt),
+            _ => None,
+        };
+        let are_opposite = |a: &Arg, b: &Arg| {
+            a.index == b.index && a.value == b.value && opposite(a.op) == Some(b.op)
+        };
+        args.iter().any(|a| args.iter().any(|b| are_opposite(a, b)))
+    }
+
+    /// Whether the rules of the number ask about one argument under three or more masks; that of EQ is full.
+    fn has_several_masks(&self) -> bool {
+        let rules = self.profile.reference.rules_of(&self.call);
+        let args = || rules.iter().flat_map(|rule| &rule.args);
+        let mask = |arg: &Arg| match arg.op {
+            Operator::MaskedEq => arg.value,
+            _ => u64::MAX,
+        };
+        (0..6).any(|index| {
+            let masks: BTreeSet<u64> = args().filter(|a| a.index == index).map(mask).collect();
+            masks.len() >= 3
+        })
+    }
+
+    fn is_of_other_byte_order(&self) -> bool {
+        let native = ByteOrder::native();
+        self.arch.is_some_and(|arch| arch.byte_order() != native)
     }
 
     fn is_default(&self) -> bool {
@@ -190,9 +257,10 @@ impl Difference<'_> {
     }
 
     fn names_absent_calls(&self) -> bool {
+        let archs = self.profile.rules.archs().unwrap_or_default();
         let lacks = |name: &String| {
-            let numbers = self.arch.map(|arch| libseccomp::number(arch, name));
-            numbers == Some(None)
+            let has = |arch: &Arch| libseccomp::number(*arch, name).is_some();
+            !archs.iter().all(has)
         };
         self.profile
             .rules

@@ -111,12 +111,9 @@ fn compare(profile: &Profile, calls: &[Call], tally: &mut Tally) -> Result<()> {
         tally.built(profile, optimize, &theirs);
         if let (Ok(ours), Outcome::Built(theirs)) = (&profile.ours, theirs) {
             for call in calls {
-                let verdicts = [ours.program(), &theirs].map(|p| p.simulate(call).action);
-                tally.compared(verdicts[0] == verdicts[1]);
-                if verdicts[0] != verdicts[1] {
-                    let [ours, theirs] = verdicts;
-                    tally.differs(&Difference::new(profile, optimize, *call, ours, theirs));
-                }
+                let programs = [ours.program(), &theirs];
+                let difference = Difference::find(profile, optimize, programs, call);
+                tally.compared(difference.as_ref());
             }
         }
     }

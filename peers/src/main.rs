@@ -18,6 +18,7 @@ mod seccompiler;
 mod shrink;
 mod sys;
 mod tally;
+mod words;
 
 use clap::{Parser, Subcommand};
 

@@ -163,15 +163,7 @@ impl Rule {
             } else {
                 given & 0xffff_ffff
             };
-            match arg.op {
-                Operator::Ne => given != arg.value,
-                Operator::Lt => given < arg.value,
-                Operator::Le => given <= arg.value,
-                Operator::Eq => given == arg.value,
-                Operator::Ge => given >= arg.value,
-                Operator::Gt => given > arg.value,
-                Operator::MaskedEq => given & arg.value == arg.value_two,
-            }
+            arg.holds(given)
         })
     }
 }
@@ -188,7 +180,7 @@ fn order(a: &Rule, b: &Rule) -> Ordering {
 }
 
 /// Higher arguments first; equality, then below, then above; the narrower range first.
-fn rank(arg: &Arg) -> (Reverse<u8>, u8, u64) {
+pub(crate) fn rank(arg: &Arg) -> (Reverse<u8>, u8, u64) {
     let (class, datum) = match arg.op {
         Operator::Eq | Operator::Ne => (0, !arg.value),
         Operator::MaskedEq => (0, !arg.value_two),

@@ -111,6 +111,19 @@ impl Entry {
 }
 
 impl Arg {
+    /// Whether a value passes.
+    pub(crate) fn holds(&self, given: u64) -> bool {
+        match self.op {
+            Operator::Ne => given != self.value,
+            Operator::Lt => given < self.value,
+            Operator::Le => given <= self.value,
+            Operator::Eq => given == self.value,
+            Operator::Ge => given >= self.value,
+            Operator::Gt => given > self.value,
+            Operator::MaskedEq => given & self.value == self.value_two & self.value,
+        }
+    }
+
     /// Whether it asks the same.
     pub(crate) fn is_same(&self, other: &Arg) -> bool {
         let second = self.op != Operator::MaskedEq || self.value_two == other.value_two;

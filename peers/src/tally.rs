@@ -98,14 +98,13 @@ impl Tally {
         self.builds.entry(key).or_default().again(true, example);
     }
 
-    /// Counts two verdicts.
-    pub(crate) fn compared(&mut self, are_same: bool) {
+    /// Notes two verdicts, and in what they differ if they do.
+    pub(crate) fn compared(&mut self, difference: Option<&Difference<'_>>) {
         self.verdicts += 1;
-        self.same += u64::from(are_same);
-    }
-
-    /// Notes two verdicts that differ.
-    pub(crate) fn differs(&mut self, difference: &Difference<'_>) {
+        let Some(difference) = difference else {
+            self.same += 1;
+            return;
+        };
         let class = classify(difference);
         if class.is_none() {
             self.faults += 1;
