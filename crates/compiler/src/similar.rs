@@ -6,41 +6,56 @@ pub(crate) fn most_similar<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let word = word.to_ascii_lowercase();
     if word.len() > LONGEST {
         return None;
     }
-    let allowed = (word.chars().count() / 3).max(1);
+    let word: Vec<char> = letters(word).collect();
+    let allowed = (word.len() / 3).max(1);
     let distances = known
         .into_iter()
-        .map(|k| (distance(&word, &k.to_ascii_lowercase()), k));
+        .filter(|known| known.len() <= LONGEST)
+        .map(|known| (distance(&word, known, allowed), known));
     let near = distances.filter(|(distance, _)| *distance <= allowed);
     near.min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }
 
-/// Longer than any name there is.
+/// In bytes. No name there is has more.
 const LONGEST: usize = 64;
 
-/// How many letters must be replaced, inserted, deleted, or swapped with the next, to make one of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let differs = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1)
-                .min(row[j - 1] + 1)
-                .min(rows[i - 1][j - 1] + differs);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
+fn letters(word: &str) -> impl Iterator<Item = char> {
+    word.chars().map(|letter| letter.to_ascii_lowercase())
+}
+
+/// How many letters must be replaced, inserted, deleted, or swapped with the next, to make one of the other; more
+/// than `enough` may be told as any such number.
+fn distance(a: &[char], b: &str, enough: usize) -> usize {
+    if a.len().abs_diff(b.chars().count()) > enough {
+        return enough + 1;
     }
-    rows[a.len()][b.len()]
+    // Row by row: `last` has the distances from each beginning of `a` to the letters of `b` so far.
+    let mut before_last = [0; LONGEST + 1];
+    let mut last = [0; LONGEST + 1];
+    for (i, distance) in last.iter_mut().enumerate() {
+        *distance = i;
+    }
+    let mut previous = None;
+    for (j, b) in letters(b).enumerate() {
+        let mut row = [0; LONGEST + 1];
+        row[0] = j + 1;
+        for i in 0..a.len() {
+            let differs = usize::from(a[i] != b);
+            let mut best = (row[i] + 1).min(last[i + 1] + 1).min(last[i] + differs);
+            if i > 0 && previous == Some(a[i]) && a[i - 1] == b {
+                best = best.min(before_last[i - 1] + 1);
+            }
+            row[i + 1] = best;
+        }
+        before_last = last;
+        last = row;
+        previous = Some(b);
+    }
+    last[a.len()]
 }
 
 #[cfg(test)]
@@ -49,7 +64,7 @@ mod tests {
 
     #[test]
     fn one_slip_is_one_step() {
-        for slip in ["opne", "ope", "opens", "opem", "OPEN"] {
+        for slip in ["opne", "ope", "opens", "opem", "OPEN", "poen"] {
             assert_eq!(
                 most_similar(slip, ["close", "open"]),
                 Some("open"),
@@ -59,5 +74,17 @@ mod tests {
         assert_eq!(most_similar("xyz", ["close", "open"]), None);
         assert_eq!(most_similar("", ["close"]), None);
         assert_eq!(most_similar(&"a".repeat(100_000), ["close"]), None);
+        assert_eq!(most_similar("öpen", ["close", "open"]), Some("open"));
+    }
+
+    #[test]
+    fn distances_are_those_of_words() {
+        let between = |a: &str, b| distance(&letters(a).collect::<Vec<_>>(), b, 9);
+        assert_eq!(between("", "abc"), 3);
+        assert_eq!(between("abc", ""), 3);
+        assert_eq!(between("kitten", "sitting"), 3);
+        assert_eq!(between("abcd", "badc"), 2);
+        let long = "x".repeat(LONGEST);
+        assert_eq!(between(&long, &long), 0);
     }
 }

@@ -263,11 +263,25 @@ impl CallRules {
 
     /// Adds a rule that is tried at its place in the document.
     fn append(&mut self, rule: Rule) -> Added {
-        let shadows = |r: &&Rule| r.is_unconditional() || r.conditions == rule.conditions;
-        let shadow = self.rules.iter().filter(|r| r.id <= rule.id).find(shadows);
-        let added = shadow.map_or(Added::Kept, |r| Added::Dead(r.id));
+        let rules = &self.rules;
+        let twin = self.by_conditions.get(&rule.conditions).copied();
+        let before = [self.unconditional, twin].into_iter().flatten();
+        let shadow = before
+            .map(|i| rules[i].id)
+            .filter(|id| *id <= rule.id)
+            .min();
+        let place = Some(rules.len());
+        let is_earlier = |i: usize| rule.id < rules[i].id;
+        if rule.is_unconditional() {
+            if self.unconditional.is_none_or(is_earlier) {
+                self.unconditional = place;
+            }
+        } else if twin.is_none_or(is_earlier) {
+            self.by_conditions
+                .insert(rule.conditions.clone(), rules.len());
+        }
         self.rules.push(rule);
-        added
+        shadow.map_or(Added::Kept, Added::Dead)
     }
 
     /// The rules in the order in which they are tried, without those behind an unconditional one.

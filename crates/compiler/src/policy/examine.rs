@@ -3,24 +3,26 @@
 //! Calls are looked for at the borders of the conditions concerned. That a notice is given is certain; that
 //! none is needed where none is given, is not: it takes the whole space of calls to be sure of that.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Condition, Policy, Rule, RuleId, Test};
+use crate::action::Action;
 use crate::arch::Arch;
 use crate::call::Call;
 use crate::notice::{Code, JsonPath, Notice};
 use crate::profile::Entry;
 use crate::syscalls;
 
-/// The most calls that are tried to find a difference.
+/// The most calls that are tried to find a difference, and the most conditions that are looked at on the way.
 const TRIES: usize = 4096;
+const WORK: usize = 1 << 20;
 
 /// Says of an entry that its conditions all stand for themselves because one argument is named twice.
 pub(super) fn repeated_argument(
     entry: &Entry,
     conditions: &[Condition],
     second: usize,
-    arch: Arch,
+    archs: &[Arch],
 ) -> Notice {
     let arg = conditions[second].arg;
     let message = format!(
@@ -29,23 +31,23 @@ pub(super) fn repeated_argument(
     let notice = Notice::new(Code::RepeatedArgument, entry.arg_path(second), message);
     let notice = notice
         .help("as a range of one argument it can't be written; list the values, or use a mask");
-    let nr = entry
-        .names
-        .iter()
-        .find_map(|name| syscalls::number(arch, name));
-    let holds = |args: &[u64; 6]| conditions.iter().filter(|c| c.holds(arch, args)).count();
-    let differs = |args: &[u64; 6]| (1..conditions.len()).contains(&holds(args));
-    let witness = nr.and_then(|nr| {
-        Some(Call::new(
-            arch,
-            nr,
-            border_arguments(conditions.iter()).find(differs)?,
-        ))
-    });
-    match witness {
+    match repetition_witness(entry, conditions, archs) {
         Some(witness) => notice.witness(witness),
         None => notice,
     }
+}
+
+/// A call for which some of the conditions hold, and not all.
+fn repetition_witness(entry: &Entry, conditions: &[Condition], archs: &[Arch]) -> Option<Call> {
+    let on = |name: &String| {
+        let call = syscalls::numbers(name)?;
+        archs.iter().find_map(|arch| Some((*arch, call.on(*arch)?)))
+    };
+    let (arch, nr) = entry.names.iter().find_map(on)?;
+    let holds = |args: &[u64; 6]| conditions.iter().filter(|c| c.holds(arch, args)).count();
+    let differs = |args: &[u64; 6]| (1..conditions.len()).contains(&holds(args));
+    let args = border_arguments(conditions).find(differs)?;
+    Some(Call::new(arch, nr, args))
 }
 
 /// Says of a condition that its datum doesn't fit the arguments of a 32-bit ABI, so that it means something else there.
@@ -65,11 +67,7 @@ pub(super) fn too_wide(
             .flat_map(borders)
             .map(narrow);
         if let Some(value) = values.into_iter().find(differs) {
-            let place = entry
-                .args
-                .iter()
-                .position(|arg| arg.index == condition.arg && entry.args.len() == conditions.len());
-            let path = entry.arg_path(place.unwrap_or(index));
+            let path = entry.arg_path(index);
             let message = format!(
                 "on {arch} arguments have 32 bits, so this value of `{}` is cut to them",
                 call.name()
@@ -92,19 +90,18 @@ pub(super) fn prefix_rules(
     let mut notices = Vec::new();
     for (arch, abi) in policy.abis() {
         for (nr, rules) in abi.rules().filter(|(_, rules)| rules.len() > 1) {
-            let known: HashSet<&[Condition]> = rules
+            // The last of each, as no two with the same conditions have different actions.
+            let known: HashMap<&[Condition], &Rule> = rules
                 .iter()
-                .map(|rule| rule.conditions.as_slice())
+                .map(|rule| (rule.conditions.as_slice(), rule))
                 .collect();
             for rule in rules {
-                let prefixes = (1..rule.conditions.len()).map(|length| &rule.conditions[..length]);
-                let Some(prefix) = prefixes.into_iter().find(|prefix| known.contains(prefix))
-                else {
-                    continue;
-                };
-                let shadow = rules
-                    .iter()
-                    .find(|r| r.conditions == prefix && r.action != rule.action && r.id > rule.id);
+                let mut prefixes =
+                    (1..rule.conditions.len()).map(|length| &rule.conditions[..length]);
+                let shadow = prefixes.find_map(|prefix| {
+                    let shadows = |r: &&&Rule| r.action != rule.action && r.id > rule.id;
+                    known.get(prefix).filter(shadows)
+                });
                 notices
                     .extend(shadow.and_then(|shadow| prefix_notice(arch, nr, rule, shadow, place)));
             }
@@ -128,54 +125,53 @@ fn prefix_notice(
     Some(Notice::new(Code::PrefixRule, place(rule.id)?, message))
 }
 
-/// Numbers whose rules give another verdict in the other order.
+/// Those numbers whose rules give another verdict in the other order.
 pub(super) fn order_dependence(
+    numbers: &[(Arch, u32)],
     policy: &Policy,
     other: &Policy,
     place: &dyn Fn(RuleId) -> Option<JsonPath>,
 ) -> Vec<Notice> {
-    let mut seen = BTreeSet::new();
-    let mut notices = Vec::new();
-    for (arch, abi) in policy.abis() {
-        let numbers: BTreeSet<u32> = abi.rules().map(|(nr, _)| nr).collect();
-        for nr in numbers {
-            let rules = [policy.rules(arch, nr), other.rules(arch, nr)].concat();
-            let several = rules.iter().any(|rule| rule.action != rules[0].action);
-            if several && policy.rules(arch, nr) != other.rules(arch, nr) {
-                let notice = order_notice(policy, other, (arch, nr), &rules, place);
-                notices.extend(notice.filter(|notice| seen.insert(notice.path.clone())));
-            }
-        }
-    }
-    notices
+    let notices = numbers.iter().filter_map(|&(arch, nr)| {
+        let (here, there) = (policy.rules(arch, nr), other.rules(arch, nr));
+        let args = difference(policy.default_action(), arch, here, there)?;
+        let (here, there) = (first_match(here, arch, &args), first_match(there, arch, &args));
+        let action = |rule: Option<&Rule>| rule.map_or(policy.default_action(), |rule| rule.action);
+        let path = place(there.or(here)?.id)?;
+        let name = syscalls::name(arch, nr).unwrap_or("?");
+        let message = format!(
+            "what happens to `{name}` on {arch} depends on the order of the rules: {} as it is, {} in the other order",
+            action(here).display(arch),
+            action(there).display(arch)
+        );
+        let notice = Notice::new(Code::OrderDependent, path, message);
+        Some(notice.witness(Call::new(arch, nr, args)))
+    });
+    notices.collect()
 }
 
-fn order_notice(
-    policy: &Policy,
-    other: &Policy,
-    (arch, nr): (Arch, u32),
-    rules: &[Rule],
-    place: &dyn Fn(RuleId) -> Option<JsonPath>,
-) -> Option<Notice> {
-    let conditions = rules.iter().flat_map(|rule| &rule.conditions);
-    let calls = border_arguments(conditions).map(|args| Call::new(arch, nr, args));
-    let differs = |call: &Call| policy.decide(call).action != other.decide(call).action;
-    let witness = calls.into_iter().find(differs)?;
-    let (here, there) = (policy.decide(&witness), other.decide(&witness));
-    let path = there.rule().or(here.rule()).and_then(place)?;
-    let name = syscalls::name(arch, nr).unwrap_or("?");
-    let message = format!(
-        "what happens to `{name}` on {arch} depends on the order of the rules: {} as it is, {} in the other order",
-        here.action.display(arch),
-        there.action.display(arch)
-    );
-    Some(Notice::new(Code::OrderDependent, path, message).witness(witness))
+/// Arguments for which two lists of rules of a number come to different actions.
+fn difference(default: Action, arch: Arch, a: &[Rule], b: &[Rule]) -> Option<[u64; 6]> {
+    let rules = || a.iter().chain(b);
+    let mut actions = rules().map(|rule| rule.action);
+    let first = actions.next();
+    if a == b || actions.all(|action| Some(action) == first) {
+        return None;
+    }
+    let conditions: Vec<Condition> = rules().flat_map(|rule| rule.conditions.clone()).collect();
+    let action = |rules, args: &[u64; 6]| {
+        let rule = first_match(rules, arch, args);
+        rule.map_or(default, |rule| rule.action)
+    };
+    border_arguments(&conditions).find(|args| action(a, args) != action(b, args))
+}
+
+fn first_match<'a>(rules: &'a [Rule], arch: Arch, args: &[u64; 6]) -> Option<&'a Rule> {
+    rules.iter().find(|rule| rule.matches(arch, args))
 }
 
 /// Arguments at and about the data of conditions, in all combinations as far as there are few.
-fn border_arguments<'a>(
-    conditions: impl Iterator<Item = &'a Condition>,
-) -> impl Iterator<Item = [u64; 6]> {
+fn border_arguments(conditions: &[Condition]) -> impl Iterator<Item = [u64; 6]> + use<> {
     let mut values: [BTreeSet<u64>; 6] = Default::default();
     for condition in conditions {
         let set = &mut values[usize::from(condition.arg)];
@@ -192,7 +188,8 @@ fn border_arguments<'a>(
         }
     });
     let total = values.iter().map(Vec::len).fold(1, usize::saturating_mul);
-    (0..total.min(TRIES)).map(move |mut index| {
+    let tries = TRIES.min(WORK / conditions.len().max(1));
+    (0..total.min(tries)).map(move |mut index| {
         let mut args = [0; 6];
         for (arg, values) in args.iter_mut().zip(&values) {
             *arg = values[index % values.len()];

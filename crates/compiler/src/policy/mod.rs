@@ -13,6 +13,7 @@ mod examine;
 mod multiplex;
 mod order;
 mod resolve;
+mod source;
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,8 @@ use crate::arch::{Arch, ByteOrder, X32_BIT};
 use crate::call::Call;
 
 pub use builder::{Added, BuildError, PolicyBuilder};
-pub use resolve::{Resolved, Source, resolve};
+pub use resolve::{Resolved, resolve};
+pub use source::Source;
 
 /// The number of no call, -1: what a tracer writes to have a call skipped (`ptrace(2)`, `seccomp(2)`).
 pub const SKIPPED_CALL: u32 = u32::MAX;

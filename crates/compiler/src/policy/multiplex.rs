@@ -5,25 +5,32 @@
 //! out of a filter's sight, or one place further.
 
 use crate::arch::Arch;
-use crate::syscalls;
+use crate::syscalls::{Numbers, numbers};
 
 /// How a call is reached through a multiplexer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Multiplexed {
-    /// The number of `socketcall` or `ipc`.
-    pub(super) nr: u32,
+    /// `socketcall` or `ipc`.
+    pub(super) by: Numbers,
     /// What its argument 0 must be.
     pub(super) selector: u64,
 }
 
-/// How a call is reached through a multiplexer of an ABI, if it is.
-pub(super) fn multiplexed(arch: Arch, name: &str) -> Option<Multiplexed> {
-    let through = |calls: &[(&str, u64)], multiplexer: &str| {
-        let (_, selector) = *calls.iter().find(|(call, _)| *call == name)?;
-        let nr = syscalls::number(arch, multiplexer)?;
-        Some(Multiplexed { nr, selector })
-    };
-    through(&SOCKETCALL, "socketcall").or_else(|| through(&IPC, "ipc"))
+impl Multiplexed {
+    /// How a call is reached through a multiplexer, if it is: on the ABIs that have that one.
+    pub(super) fn of(call: Numbers) -> Option<Multiplexed> {
+        let through = |calls: &[(&str, u64)], multiplexer: &str| {
+            let (_, selector) = *calls.iter().find(|(name, _)| *name == call.name())?;
+            let by = numbers(multiplexer)?;
+            Some(Multiplexed { by, selector })
+        };
+        through(&SOCKETCALL, "socketcall").or_else(|| through(&IPC, "ipc"))
+    }
+
+    /// The number of the multiplexer on an ABI, if that has it.
+    pub(super) fn on(self, arch: Arch) -> Option<u32> {
+        self.by.on(arch)
+    }
 }
 
 const SOCKETCALL: [(&str, u64); 20] = [
@@ -68,46 +75,27 @@ const IPC: [(&str, u64); 12] = [
 mod tests {
     use super::*;
 
+    /// The number and selector of a call on an ABI.
+    fn multiplexed(arch: Arch, name: &str) -> Option<(u32, u64)> {
+        let through = Multiplexed::of(numbers(name).unwrap())?;
+        Some((through.on(arch)?, through.selector))
+    }
+
     #[test]
     fn only_abis_that_have_the_multiplexer_use_it() {
-        let socket = |arch| multiplexed(arch, "socket");
-        assert_eq!(
-            socket(Arch::X86),
-            Some(Multiplexed {
-                nr: 102,
-                selector: 1
-            })
-        );
-        assert_eq!(
-            socket(Arch::S390x),
-            Some(Multiplexed {
-                nr: 102,
-                selector: 1
-            })
-        );
-        for arch in [
-            Arch::X86_64,
-            Arch::X32,
-            Arch::Arm,
-            Arch::Aarch64,
-            Arch::Mips64,
-            Arch::Parisc,
-            Arch::Riscv64,
-        ] {
-            assert_eq!(socket(arch), None, "{arch}");
-        }
-        let ipc = [
-            Arch::X86,
-            Arch::S390,
-            Arch::S390x,
-            Arch::Ppc,
-            Arch::Ppc64le,
-            Arch::Mips,
-            Arch::Sh,
-            Arch::M68k,
+        use Arch::*;
+        let have = [
+            X86, Mips, Mipsel, Ppc, Ppc64, Ppc64le, S390, S390x, M68k, Sh, Sheb,
         ];
-        for arch in ipc {
-            assert!(multiplexed(arch, "shmat").is_some(), "{arch}");
+        for arch in Arch::ALL {
+            let has = have.contains(&arch);
+            assert_eq!(multiplexed(arch, "socket").is_some(), has, "{arch}");
+            assert_eq!(multiplexed(arch, "shmat").is_some(), has, "{arch}");
+            assert_eq!(multiplexed(arch, "read"), None, "{arch}");
         }
+        assert_eq!(multiplexed(X86, "socket"), Some((102, 1)));
+        assert_eq!(multiplexed(S390x, "sendmmsg"), Some((102, 20)));
+        assert_eq!(multiplexed(X86, "shmctl"), Some((117, 24)));
+        assert_eq!(multiplexed(Mips, "semtimedop"), Some((4117, 4)));
     }
 }

@@ -3,17 +3,21 @@
 //! Names become numbers, entries become rules, and rules on calls that a multiplexer also reaches become rules on
 //! that one as well. What is odd on the way is said in notices, [`examine`](super::examine) looks at the outcome.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::examine;
-use super::multiplex::multiplexed;
+use super::multiplex::Multiplexed;
+use super::source::{Source, Sources};
 use super::{Added, BuildError, Condition, Policy, PolicyBuilder, Rule, RuleId, RuleOrder, Test};
 use crate::action::Action;
 use crate::arch::Arch;
 use crate::context::Context;
-use crate::notice::{Code, JsonPath, Notice, ProfileError};
+use crate::notice::{Code, Notice, ProfileError, quoted};
 use crate::profile::{Arg, Entry, Flag, Operator, Profile};
-use crate::syscalls;
+use crate::syscalls::{self, Numbers};
+
+/// So many unknown names get a suggestion; a profile with more is no profile.
+const MAX_SUGGESTIONS: usize = 100;
 
 /// What a profile comes to in a context.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,28 +32,16 @@ pub struct Resolved {
     pub listener_path: Option<String>,
     /// What goes with it.
     pub listener_metadata: Option<String>,
-    /// Where each rule stands, by [`RuleId`].
-    pub sources: Vec<Source>,
     /// What is odd about the profile, in the order in which it was found.
     pub notices: Vec<Notice>,
-}
-
-/// Where a rule stands in the profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// The entry.
-    pub entry: JsonPath,
-    /// The name in it.
-    pub name: JsonPath,
-    /// The system call.
-    pub syscall: String,
+    sources: Sources,
 }
 
 impl Resolved {
     /// Where a rule stands.
     #[must_use]
-    pub fn source(&self, id: RuleId) -> Option<&Source> {
-        self.sources.get(usize::try_from(id.0).ok()?)
+    pub fn source(&self, id: RuleId) -> Option<Source> {
+        self.sources.get(id)
     }
 }
 
@@ -68,7 +60,7 @@ pub fn resolve(profile: &Profile, context: &Context) -> Result<Resolved, Profile
         .iter()
         .any(|entry| entry.action.on(context.arch) == Action::Notify);
     let flags = draft.flags(profile, needs_listener);
-    let policy = draft.build(context.rule_order)?;
+    let policy = draft.build()?;
     draft.examine(&policy)?;
     // What is so on several ABIs is said once.
     let mut said = BTreeSet::new();
@@ -128,7 +120,7 @@ struct Pending {
 }
 
 /// What became of a rule over all ABIs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Fate {
     kept: usize,
     redundant: usize,
@@ -139,12 +131,13 @@ struct Draft<'a> {
     context: &'a Context,
     default_action: Action,
     archs: Vec<Arch>,
-    sources: Vec<Source>,
+    sources: Sources,
     notices: Vec<Notice>,
     pending: Vec<Pending>,
-    known: Vec<(Arch, u32)>,
     /// Conditions that a multiplexer's number can't have, should its rules come to count.
     lost: Vec<(Arch, u32, Notice)>,
+    /// How many unknown names may still be compared with the known ones, which takes its time.
+    suggestions: usize,
 }
 
 impl<'a> Draft<'a> {
@@ -153,11 +146,11 @@ impl<'a> Draft<'a> {
             context,
             default_action: profile.default_action.on(context.arch),
             archs: vec![context.arch],
-            sources: Vec::new(),
+            sources: Sources::default(),
             notices: profile.notices.clone(),
             pending: Vec::new(),
-            known: Vec::new(),
             lost: Vec::new(),
+            suggestions: MAX_SUGGESTIONS,
         };
         for spec in profile.architectures_in(context) {
             let arch = spec.arch.unwrap_or(context.arch);
@@ -180,16 +173,13 @@ impl<'a> Draft<'a> {
     }
 
     fn entry(&mut self, entry: &Entry) -> Result<(), ProfileError> {
+        self.sources.entry(entry);
         let action = entry.action.on(self.context.arch);
         let conditions: Vec<Condition> = entry.args.iter().map(condition).collect();
         let repeated = repeated_argument(&conditions);
         if let Some(second) = repeated {
-            self.notices.push(examine::repeated_argument(
-                entry,
-                &conditions,
-                second,
-                self.context.arch,
-            ));
+            let notice = examine::repeated_argument(entry, &conditions, second, &self.archs);
+            self.notices.push(notice);
         }
         // Each its own rule: any of them suffices.
         let rules: Vec<&[Condition]> = match repeated {
@@ -197,40 +187,37 @@ impl<'a> Draft<'a> {
             None => vec![&conditions],
         };
         for (index, name) in entry.names.iter().enumerate() {
-            let Some(numbers) = syscalls::numbers(name) else {
+            let Some(call) = syscalls::numbers(name) else {
                 self.unknown_name(entry, index)?;
                 continue;
             };
             for arch in self.archs.iter().filter(|arch| !arch.has_64bit_arguments()) {
                 self.notices
-                    .extend(examine::too_wide(entry, &conditions, *arch, numbers));
+                    .extend(examine::too_wide(entry, &conditions, *arch, call));
+            }
+            let through = Multiplexed::of(call);
+            if let Some(through) = through {
+                self.lost_condition(entry, call, through);
             }
             for conditions in &rules {
-                let id = RuleId(u32::try_from(self.sources.len()).unwrap_or(u32::MAX));
-                self.sources.push(Source {
-                    entry: entry.path.clone(),
-                    name: entry.name_path(index),
-                    syscall: name.clone(),
-                });
-                self.rule(entry, numbers, id, action, conditions);
+                let id = self.sources.rule(index, call.name());
+                self.rule(call, through, id, action, conditions);
             }
         }
         Ok(())
     }
 
-    /// Adds a rule for all ABIs.
+    /// Adds a rule on all ABIs, directly and through a multiplexer.
     fn rule(
         &mut self,
-        entry: &Entry,
-        call: syscalls::Numbers,
+        call: Numbers,
+        through: Option<Multiplexed>,
         id: RuleId,
         action: Action,
         conditions: &[Condition],
     ) {
-        for i in 0..self.archs.len() {
-            let arch = self.archs[i];
-            let mut add = |nr, conditions: Vec<Condition>, multiplexed| {
-                self.known.push((arch, nr));
+        for &arch in &self.archs {
+            let mut add = |nr, conditions, multiplexed| {
                 self.pending.push(Pending {
                     arch,
                     nr,
@@ -243,20 +230,14 @@ impl<'a> Draft<'a> {
             if let Some(nr) = call.on(arch) {
                 add(nr, conditions.to_vec(), false);
             }
-            if let Some(by) = multiplexed(arch, call.name()) {
+            let Some(through) = through else { continue };
+            if let Some(nr) = through.on(arch) {
                 let selector = Condition {
                     arg: 0,
-                    test: Test::Eq(by.selector),
+                    test: Test::Eq(through.selector),
                 };
                 let kept = conditions.iter().filter(|condition| condition.arg != 0);
-                add(
-                    by.nr,
-                    [selector].iter().chain(kept).copied().collect(),
-                    true,
-                );
-                if let Some(lost) = entry.args.iter().position(|arg| arg.index == 0) {
-                    self.lost_condition(entry, lost, (arch, by.nr), call.name());
-                }
+                add(nr, [selector].iter().chain(kept).copied().collect(), true);
             }
         }
     }
@@ -264,25 +245,36 @@ impl<'a> Draft<'a> {
     fn unknown_name(&mut self, entry: &Entry, index: usize) -> Result<(), ProfileError> {
         let name = &entry.names[index];
         let path = entry.name_path(index);
-        let message = format!("no architecture has a system call `{name}`");
+        let message = format!("no architecture has a system call {}", quoted(name));
         if self.context.strict {
             let error = ProfileError::new(Code::StrictSyscall, path, message);
             return Err(error.did_you_mean(syscalls::similar(name)));
         }
         let notice = Notice::new(Code::UnknownSyscall, path, message + ", so it is skipped");
-        self.notices.push(match syscalls::similar(name) {
+        let similar = (self.suggestions > 0).then(|| syscalls::similar(name));
+        self.suggestions = self.suggestions.saturating_sub(1);
+        self.notices.push(match similar.flatten() {
             Some(similar) => notice.help(format!("did you mean `{similar}`?")),
             None => notice,
         });
         Ok(())
     }
 
-    fn lost_condition(&mut self, entry: &Entry, arg: usize, (arch, nr): (Arch, u32), name: &str) {
-        let message = format!(
-            "on {arch} `{name}` also goes through a multiplexer, where this condition on argument 0 can't be kept"
-        );
-        let notice = Notice::new(Code::LostCondition, entry.arg_path(arg), message);
-        self.lost.push((arch, nr, notice));
+    /// Notes a condition that can't be kept where the call goes through a multiplexer.
+    fn lost_condition(&mut self, entry: &Entry, call: Numbers, through: Multiplexed) {
+        let Some(lost) = entry.args.iter().position(|arg| arg.index == 0) else {
+            return;
+        };
+        let numbers = self.archs.iter().map(|arch| (*arch, through.on(*arch)));
+        for (arch, nr) in numbers.filter_map(|(arch, nr)| Some((arch, nr?))) {
+            let message = format!(
+                "on {arch} `{}` also goes through `{}`, whose argument 0 is what selects it: this condition is lost there",
+                call.name(),
+                through.by.name()
+            );
+            let notice = Notice::new(Code::LostCondition, entry.arg_path(lost), message);
+            self.lost.push((arch, nr, notice));
+        }
     }
 
     fn flags(&mut self, profile: &Profile, needs_listener: bool) -> Vec<Flag> {
@@ -303,29 +295,26 @@ impl<'a> Draft<'a> {
     }
 
     /// Hands all rules to a builder, and notes what became of them.
-    fn build(&mut self, order: RuleOrder) -> Result<Policy, ProfileError> {
-        let mut builder = self.builder(order)?;
-        let mut fates: BTreeMap<RuleId, Fate> = BTreeMap::new();
-        // Unconditional rules settle the conflicts of others, wherever they stand.
-        let (first, then): (Vec<_>, Vec<_>) = self
-            .pending
-            .iter()
-            .partition(|rule| rule.conditions.is_empty());
-        for rule in first.into_iter().chain(then) {
-            let added = builder.rule(rule.arch, rule.nr, rule.id, rule.action, &rule.conditions);
-            let added = added.map_err(|error| self.build_error(error, rule.id))?;
-            if rule.multiplexed {
-                continue;
-            }
-            let fate = fates.entry(rule.id).or_default();
-            match added {
-                Added::Kept => fate.kept += 1,
-                Added::Redundant => fate.redundant += 1,
-                Added::Dead(by) => fate.dead = Some(by),
+    fn build(&mut self) -> Result<Policy, ProfileError> {
+        let mut builder = self.builder(self.context.rule_order)?;
+        let mut fates = vec![Fate::default(); self.sources.rules()];
+        for rule in unconditional_first(self.pending.iter()) {
+            let added = rule
+                .add_to(&mut builder)
+                .map_err(|error| self.build_error(error, rule.id))?;
+            let fate = usize::try_from(rule.id.0)
+                .ok()
+                .and_then(|id| fates.get_mut(id));
+            if let Some(fate) = fate.filter(|_| !rule.multiplexed) {
+                match added {
+                    Added::Kept => fate.kept += 1,
+                    Added::Redundant => fate.redundant += 1,
+                    Added::Dead(by) => fate.dead = Some(by),
+                }
             }
         }
-        for (id, fate) in fates {
-            self.notices.extend(self.fate_notice(id, &fate));
+        for (id, fate) in (0..).map(RuleId).zip(&fates) {
+            self.notices.extend(self.fate_notice(id, fate));
         }
         Ok(builder.build())
     }
@@ -340,65 +329,73 @@ impl<'a> Draft<'a> {
                 .abi(*arch)
                 .map_err(|error| self.build_error(error, RuleId(0)))?;
         }
-        for (arch, nr) in &self.known {
-            builder.resolved(*arch, *nr);
-        }
         Ok(builder)
     }
 
     fn fate_notice(&self, id: RuleId, fate: &Fate) -> Option<Notice> {
-        let source = self.source(id)?;
-        let path = source.name.clone();
-        if fate.kept > 0 {
+        if fate.kept > 0 || fate.redundant == 0 && fate.dead.is_none() {
             return None;
         }
-        if let Some(by) = fate.dead {
-            let by = self.source(by)?;
-            let message = format!(
-                "this rule on `{}` decides nothing: {} does",
-                source.syscall, by.name
-            );
-            return Some(Notice::new(Code::DeadRule, path, message));
-        }
-        let message = format!(
-            "this rule on `{}` does what the default action does",
-            source.syscall
-        );
-        (fate.redundant > 0).then(|| Notice::new(Code::RedundantRule, path, message))
+        let source = self.sources.get(id)?;
+        let (code, message) = match fate.dead {
+            Some(by) => {
+                let by = self.sources.name(by)?;
+                let message = format!(
+                    "this rule on `{}` decides nothing: {by} does",
+                    source.syscall
+                );
+                (Code::DeadRule, message)
+            }
+            None => {
+                let message = format!(
+                    "this rule on `{}` does what the default action does",
+                    source.syscall
+                );
+                (Code::RedundantRule, message)
+            }
+        };
+        Some(Notice::new(code, source.name, message))
     }
 
     fn build_error(&self, error: BuildError, id: RuleId) -> ProfileError {
-        let path = |id| {
-            self.source(id)
-                .map_or(JsonPath::root(), |source| source.name.clone())
-        };
         match error {
             BuildError::Conflict {
                 arch,
                 nr,
                 earlier,
                 later,
-            } => {
-                let name = syscalls::name(arch, nr).unwrap_or("?");
-                let message = format!(
-                    "two rules for `{name}` on {arch} have the same conditions and different actions"
-                );
-                let error = ProfileError::new(Code::Conflict, path(later), message);
-                error
-                    .related(path(earlier), "the other rule")
-                    .help("remove one of them")
+            } => self.conflict(arch, nr, earlier, later),
+            other => {
+                let path = self.sources.name(id).unwrap_or_default();
+                ProfileError::new(Code::OutOfRange, path, other.to_string())
             }
-            other => ProfileError::new(Code::OutOfRange, path(id), other.to_string()),
         }
+    }
+
+    fn conflict(&self, arch: Arch, nr: u32, earlier: RuleId, later: RuleId) -> ProfileError {
+        let name = syscalls::name(arch, nr).unwrap_or("?");
+        let called = self
+            .sources
+            .get(later)
+            .map_or(name, |source| source.syscall);
+        let concerned = |rule: &Pending| rule.id == later && rule.number() == (arch, nr);
+        let through = if self.pending.iter().any(|r| concerned(r) && r.multiplexed) {
+            format!(" through `{name}`, where argument 0 can't be asked for,")
+        } else {
+            String::new()
+        };
+        let message = format!(
+            "two rules for `{called}` on {arch}{through} have the same conditions and different actions"
+        );
+        let path = |id| self.sources.name(id).unwrap_or_default();
+        ProfileError::new(Code::Conflict, path(later), message)
+            .related(path(earlier), "the other rule")
+            .help("remove one of them")
     }
 
     /// Looks at the policy for what the document doesn't lead one to expect.
     fn examine(&mut self, policy: &Policy) -> Result<(), ProfileError> {
-        let other = match self.context.rule_order {
-            RuleOrder::Runtime => RuleOrder::Document,
-            RuleOrder::Document => RuleOrder::Runtime,
-        };
-        let place = |id| self.source(id).map(|source| source.name.clone());
+        let place = |id| self.sources.name(id);
         let mut found = Vec::new();
         for (arch, nr, notice) in &self.lost {
             // A rule on the multiplexer as such says it all.
@@ -409,27 +406,58 @@ impl<'a> Draft<'a> {
         if self.context.rule_order == RuleOrder::Runtime {
             found.extend(examine::prefix_rules(policy, &place));
         }
-        let several =
-            self.pending.windows(1).len() > policy.abis().map(|(_, abi)| abi.rules().count()).sum();
-        if several {
-            // In the other order conflicts may stand that this one settles: then there is nothing to compare with.
-            let mut builder = self.builder(other)?;
-            let added = self.pending.iter().try_for_each(|rule| {
-                builder
-                    .rule(rule.arch, rule.nr, rule.id, rule.action, &rule.conditions)
-                    .map(|_| ())
-            });
-            if added.is_ok() {
-                found.extend(examine::order_dependence(policy, &builder.build(), &place));
-            }
+        let contested = self.contested();
+        if let Some(other) = self.in_other_order(&contested)? {
+            let differences = examine::order_dependence(&contested, policy, &other, &place);
+            found.extend(differences);
         }
         self.notices.extend(found);
         Ok(())
     }
 
-    fn source(&self, id: RuleId) -> Option<&Source> {
-        self.sources.get(usize::try_from(id.0).ok()?)
+    /// The numbers with several rules, dropped ones included, sorted.
+    fn contested(&self) -> Vec<(Arch, u32)> {
+        let mut numbers: Vec<_> = self.pending.iter().map(Pending::number).collect();
+        numbers.sort_unstable();
+        let several = numbers
+            .chunk_by(|a, b| a == b)
+            .filter(|same| same.len() > 1);
+        several.map(|same| same[0]).collect()
     }
+
+    /// What the rules of some numbers come to in the order that was not asked for. Nothing if they conflict there.
+    fn in_other_order(&self, numbers: &[(Arch, u32)]) -> Result<Option<Policy>, ProfileError> {
+        let mut builder = self.builder(match self.context.rule_order {
+            RuleOrder::Runtime => RuleOrder::Document,
+            RuleOrder::Document => RuleOrder::Runtime,
+        })?;
+        let concerned = |rule: &&Pending| numbers.binary_search(&rule.number()).is_ok();
+        for rule in unconditional_first(self.pending.iter().filter(concerned)) {
+            if rule.add_to(&mut builder).is_err() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(builder.build()))
+    }
+}
+
+impl Pending {
+    fn number(&self) -> (Arch, u32) {
+        (self.arch, self.nr)
+    }
+
+    fn add_to(&self, builder: &mut PolicyBuilder) -> Result<Added, BuildError> {
+        builder.rule(self.arch, self.nr, self.id, self.action, &self.conditions)
+    }
+}
+
+/// Unconditional rules settle the conflicts of others, wherever they stand.
+fn unconditional_first<'a>(
+    rules: impl Iterator<Item = &'a Pending> + Clone,
+) -> impl Iterator<Item = &'a Pending> {
+    let is_unconditional = |rule: &&Pending| rule.conditions.is_empty();
+    let conditional = rules.clone().filter(move |rule| !is_unconditional(rule));
+    rules.filter(is_unconditional).chain(conditional)
 }
 
 /// A condition of a profile as a test.

@@ -75,16 +75,13 @@ impl Profile {
     /// Whatever is not as it must be, with its place in the document. Nothing is skipped in silence.
     pub fn parse(bytes: &[u8]) -> Result<Profile> {
         let json = Json::parse(bytes)?;
-        let document = At {
-            json: &json,
-            path: JsonPath::root(),
-        };
-        let root = document.object(&[&PROFILE[..], &DOCKER_PROFILE, &["linux"]].concat())?;
+        let root =
+            At::document(&json).object(&[&PROFILE[..], &DOCKER_PROFILE, &["linux"]].concat())?;
         if is_config(&root) {
             let seccomp = seccomp_of(&root)?;
             return profile(&seccomp.object(&PROFILE)?, Format::OciConfig);
         }
-        let format = if is_docker(&root)? {
+        let format = if is_docker(&root) {
             Format::Docker
         } else {
             Format::OciSeccomp
@@ -106,31 +103,26 @@ fn seccomp_of<'a>(root: &Object<'a>) -> Result<At<'a>> {
         );
         error.help("without one the container runs unfiltered, so there is no filter to make")
     };
-    let linux = root
-        .optional("linux")
-        .ok_or_else(|| missing(root.path().clone()))?;
-    let linux = linux.object(&["seccomp"])?;
-    linux
-        .optional("seccomp")
-        .ok_or_else(|| missing(linux.path().clone()))
+    let linux = root.optional("linux");
+    let linux = linux.ok_or_else(|| missing(root.path()))?;
+    let seccomp = linux.object(&["seccomp"])?.optional("seccomp");
+    seccomp.ok_or_else(|| missing(linux.path()))
 }
 
 /// Whether anything in it is Docker's alone.
-fn is_docker(root: &Object<'_>) -> Result<bool> {
-    let docker_only = |object: &Object<'_>, docker: &[&str], oci: &[&str]| {
-        docker
-            .iter()
-            .any(|name| !oci.contains(name) && object.has(name))
-    };
-    if docker_only(root, &DOCKER_PROFILE, &PROFILE) {
-        return Ok(true);
-    }
-    for entry in root.array("syscalls")? {
-        if docker_only(&entry.object(&DOCKER_ENTRY)?, &DOCKER_ENTRY, &ENTRY) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+fn is_docker(root: &Object<'_>) -> bool {
+    let only = |name: &&&str| !PROFILE.contains(*name) && !ENTRY.contains(*name);
+    let in_entries = DOCKER_ENTRY.iter().filter(only);
+    let entries = root.optional("syscalls").map(|entries| entries.array());
+    DOCKER_PROFILE
+        .iter()
+        .filter(only)
+        .any(|name| root.has(name))
+        || entries
+            .and_then(Result::ok)
+            .into_iter()
+            .flatten()
+            .any(|entry| in_entries.clone().any(|name| entry.has(name)))
 }
 
 fn profile(object: &Object<'_>, format: Format) -> Result<Profile> {
@@ -140,9 +132,13 @@ fn profile(object: &Object<'_>, format: Format) -> Result<Profile> {
         .unknown(known)
         .map(|(name, path)| ignored_member(name, path, known))
         .collect();
-    let default_action = action(object, "defaultAction", "defaultErrnoRet", "defaultErrno")?;
+    let (errno, map) = (
+        docker.then_some("defaultErrno"),
+        docker.then_some("archMap"),
+    );
+    let default_action = action(object, "defaultAction", "defaultErrnoRet", errno)?;
     let architectures = architectures(object.array("architectures")?)?;
-    let arch_map = arch_map(object)?;
+    let arch_map = map.map_or(Ok(Vec::new()), |map| arch_map(object.array(map)?))?;
     if !architectures.is_empty() && !arch_map.is_empty() {
         let path = object.path().member("architectures");
         let error = ProfileError::new(
@@ -165,7 +161,7 @@ fn profile(object: &Object<'_>, format: Format) -> Result<Profile> {
     }
     Ok(Profile {
         format,
-        path: object.path().clone(),
+        path: object.path(),
         default_action,
         architectures,
         arch_map,
@@ -192,19 +188,16 @@ fn ignored_member(name: &str, path: JsonPath, known: &[&str]) -> Notice {
 fn flags(object: &Object<'_>) -> Result<Vec<Flag>> {
     let names = Flag::ALL.map(|flag| (flag.oci_name(), flag));
     let flags = object.array("flags")?;
-    flags
-        .iter()
-        .map(|flag| flag.one_of("flag", &names))
-        .collect()
+    flags.map(|flag| flag.one_of("flag", &names)).collect()
 }
 
-fn architectures(elements: Vec<At<'_>>) -> Result<Vec<ArchSpec>> {
-    elements.iter().map(architecture).collect()
+fn architectures<'a>(elements: impl Iterator<Item = At<'a>>) -> Result<Vec<ArchSpec>> {
+    elements.map(architecture).collect()
 }
 
-fn architecture(at: &At<'_>) -> Result<ArchSpec> {
+fn architecture(at: At<'_>) -> Result<ArchSpec> {
     let text = at.string()?;
-    let path = at.path.clone();
+    let path = at.path();
     if text == "SCMP_ARCH_NATIVE" || text == "native" {
         return Ok(ArchSpec { arch: None, path });
     }
@@ -231,17 +224,16 @@ fn similar_architecture(text: &str) -> Option<Arch> {
         .or_else(|| most_similar(text, names())?.parse().ok())
 }
 
-fn arch_map(object: &Object<'_>) -> Result<Vec<ArchMapEntry>> {
-    let entries = object.array("archMap")?;
-    let entry = |at: &At<'_>| {
+fn arch_map<'a>(entries: impl Iterator<Item = At<'a>>) -> Result<Vec<ArchMapEntry>> {
+    let entry = |at: At<'_>| {
         let entry = at.object(&ARCH_MAP)?;
         entry.only(&ARCH_MAP)?;
         Ok(ArchMapEntry {
-            architecture: architecture(&entry.required("architecture")?)?,
+            architecture: architecture(entry.required("architecture")?)?,
             sub_architectures: architectures(entry.array("subArchitectures")?)?,
         })
     };
-    entries.iter().map(entry).collect()
+    entries.map(entry).collect()
 }
 
 fn entry(at: &At<'_>, docker: bool, notices: &mut Vec<Notice>) -> Result<Entry> {
@@ -251,7 +243,7 @@ fn entry(at: &At<'_>, docker: bool, notices: &mut Vec<Notice>) -> Result<Entry> 
     object.string("comment")?;
     let (names, single_name) = names(&object)?;
     if names.is_empty() {
-        let path = at.path.member("names");
+        let path = at.path().member("names");
         notices.push(Notice::new(
             Code::NoNames,
             path,
@@ -263,10 +255,10 @@ fn entry(at: &At<'_>, docker: bool, notices: &mut Vec<Notice>) -> Result<Entry> 
         args.push(argument(&arg, notices)?);
     }
     Ok(Entry {
-        path: at.path.clone(),
+        path: at.path(),
         names,
         single_name,
-        action: action(&object, "action", "errnoRet", "errno")?,
+        action: action(&object, "action", "errnoRet", Some("errno"))?,
         args,
         includes: selector(&object, "includes")?,
         excludes: selector(&object, "excludes")?,
@@ -277,16 +269,16 @@ fn names(object: &Object<'_>) -> Result<(Vec<String>, bool)> {
     let elements = match (object.optional("name"), object.optional("names")) {
         (Some(name), Some(names)) => {
             let error = name.error(Code::NotTogether, "`name` and `names` exclude each other");
-            return Err(error.related(names.path, "the other one"));
+            return Err(error.related(names.path(), "the other one"));
         }
-        (Some(name), None) => return Ok((vec![syscall_name(&name)?], true)),
+        (Some(name), None) => return Ok((vec![syscall_name(name)?], true)),
         (None, _) => object.required("names")?.array()?,
     };
-    let names = elements.iter().map(syscall_name).collect::<Result<_>>()?;
+    let names = elements.map(syscall_name).collect::<Result<_>>()?;
     Ok((names, false))
 }
 
-fn syscall_name(at: &At<'_>) -> Result<String> {
+fn syscall_name(at: At<'_>) -> Result<String> {
     match at.string()? {
         "" => Err(at.error(Code::OutOfRange, "a system call has a name")),
         name => Ok(name.to_owned()),
@@ -318,19 +310,19 @@ fn argument(at: &At<'_>, notices: &mut Vec<Notice>) -> Result<Arg> {
             .one_of("operator", &Operator::ALL.map(|op| (op.oci_name(), op)))?,
     };
     if let Some(at) = value_two {
-        notices.extend(value_two_notice(&arg, at.path));
+        notices.extend(value_two_notice(&arg, at));
     }
     Ok(arg)
 }
 
 /// What is odd about a second value.
-fn value_two_notice(arg: &Arg, path: JsonPath) -> Option<Notice> {
+fn value_two_notice(arg: &Arg, at: At<'_>) -> Option<Notice> {
     if arg.op != Operator::MaskedEq {
         let message = format!(
             "`valueTwo` means nothing to {}, so it is ignored",
             arg.op.oci_name()
         );
-        return (arg.value_two != 0).then(|| Notice::new(Code::IgnoredValue, path, message));
+        return (arg.value_two != 0).then(|| Notice::new(Code::IgnoredValue, at.path(), message));
     }
     let outside = arg.value_two & !arg.value;
     if outside == 0 {
@@ -339,22 +331,25 @@ fn value_two_notice(arg: &Arg, path: JsonPath) -> Option<Notice> {
     let message = format!(
         "the bits {outside:#x} of `valueTwo` are not in the mask `value`, so they are ignored"
     );
-    let notice = Notice::new(Code::DatumOutsideMask, path, message);
+    let notice = Notice::new(Code::DatumOutsideMask, at.path(), message);
     Some(notice.help("the mask is `value`, and what the masked argument must be is `valueTwo`: are they swapped?"))
 }
 
-/// An action with its datum, from the members that have them.
-fn action(object: &Object<'_>, name: &str, number: &str, errno: &str) -> Result<ActionSpec> {
+/// An action with its datum, from the members that have them: a name of an errno wins over its number.
+fn action(
+    object: &Object<'_>,
+    name: &'static str,
+    number: &'static str,
+    errno: Option<&'static str>,
+) -> Result<ActionSpec> {
+    let errno = errno.and_then(|errno| object.optional(errno));
     let at = object.required(name)?;
     let action = at.one_of("action", &ACTIONS)?;
     let max = match action {
         Action::Errno(_) => u64::from(MAX_ERRNO),
         Action::Trace(_) => u64::from(u16::MAX),
         _ => {
-            let given = [errno, number]
-                .into_iter()
-                .find_map(|member| object.optional(member));
-            return match given {
+            return match errno.or_else(|| object.optional(number)) {
                 Some(given) => Err(datum_refused(&given, &at)),
                 None => Ok(ActionSpec::Plain(action)),
             };
@@ -368,7 +363,7 @@ fn action(object: &Object<'_>, name: &str, number: &str, errno: &str) -> Result<
         Action::Trace(_) => ActionSpec::Plain(Action::Trace(datum)),
         _ => ActionSpec::Plain(Action::Errno(datum)),
     };
-    let Some(at) = object.optional(errno) else {
+    let Some(at) = errno else {
         return Ok(with(numbered.unwrap_or(EPERM)));
     };
     let text = at.string()?;
@@ -395,7 +390,7 @@ fn datum_refused(given: &At<'_>, action: &At<'_>) -> ProfileError {
     let message = "an errno goes with SCMP_ACT_ERRNO and SCMP_ACT_TRACE only";
     let error = given.error(Code::NotTogether, message);
     error
-        .related(action.path.clone(), "the action")
+        .related(action.path(), "the action")
         .help("remove it, or change the action")
 }
 
@@ -422,13 +417,13 @@ fn selector(object: &Object<'_>, name: &str) -> Result<Selector> {
         .map(|at| min_kernel(&at))
         .transpose()?;
     Ok(Selector {
-        arches: arches.iter().map(docker_arch).collect::<Result<_>>()?,
-        caps: caps.iter().map(capability).collect::<Result<_>>()?,
+        arches: arches.map(docker_arch).collect::<Result<_>>()?,
+        caps: caps.map(capability).collect::<Result<_>>()?,
         min_kernel,
     })
 }
 
-fn docker_arch(at: &At<'_>) -> Result<Arch> {
+fn docker_arch(at: At<'_>) -> Result<Arch> {
     let text = at.string()?;
     let is_named = |arch: &Arch| arch.docker_name() == text;
     let other_name = || match text {
@@ -443,7 +438,7 @@ fn docker_arch(at: &At<'_>) -> Result<Arch> {
     })
 }
 
-fn capability(at: &At<'_>) -> Result<&'static str> {
+fn capability(at: At<'_>) -> Result<&'static str> {
     find_capability(at.string()?).map_err(|unknown| at.unknown_name("capability", unknown.similar))
 }
 

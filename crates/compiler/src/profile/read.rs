@@ -1,48 +1,86 @@
 //! Reads the members of objects fail-closed: each known, each once, each of its type.
 
-use super::json::Json;
+use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::json::{Json, Member};
 use crate::notice::{Code, JsonPath, ProfileError, quoted};
 use crate::similar::most_similar;
 
 type Result<T> = std::result::Result<T, ProfileError>;
 
 /// A value and where it stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct At<'a> {
-    pub(super) json: &'a Json,
-    pub(super) path: JsonPath,
+    json: &'a Json<'a>,
+    trail: Trail<'a>,
 }
 
 /// An object none of whose members occurs twice or differs from a known one only in case.
+#[derive(Clone, Copy)]
 pub(super) struct Object<'a> {
-    members: &'a [(String, Json)],
-    path: JsonPath,
+    members: &'a [Member<'a>],
+    trail: Trail<'a>,
 }
 
+/// A path that is passed down by value, since only what is odd needs one to keep.
+#[derive(Clone, Copy, Debug)]
+struct Trail<'a> {
+    steps: [Step<'a>; DEEPEST],
+    length: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step<'a> {
+    Member(&'a str),
+    Index(usize),
+}
+
+/// As deep as a profile is read: `linux.seccomp.syscalls[0].includes.caps[0]` has seven steps. Of deeper values the
+/// beginning of the path would be told.
+const DEEPEST: usize = 8;
+
 impl<'a> At<'a> {
+    pub(super) fn document(json: &'a Json<'a>) -> At<'a> {
+        let trail = Trail {
+            steps: [Step::Index(0); DEEPEST],
+            length: 0,
+        };
+        At { json, trail }
+    }
+
+    pub(super) fn path(&self) -> JsonPath {
+        self.trail.path()
+    }
+
+    /// Whether it is an object with such a member.
+    pub(super) fn has(&self, name: &str) -> bool {
+        match self.json {
+            Json::Object(members) => member(members, name).is_some(),
+            _ => false,
+        }
+    }
+
     pub(super) fn object(&self, known: &[&str]) -> Result<Object<'a>> {
         let Json::Object(members) = self.json else {
             return Err(self.wrong_type("an object"));
         };
-        let object = Object {
-            members,
-            path: self.path.clone(),
-        };
+        let trail = self.trail;
+        let object = Object { members, trail };
         object.check_names(known)?;
         Ok(object)
     }
 
-    pub(super) fn array(&self) -> Result<Vec<At<'a>>> {
+    pub(super) fn array(&self) -> Result<impl Iterator<Item = At<'a>> + use<'a>> {
         let Json::Array(elements) = self.json else {
             return Err(self.wrong_type("an array"));
         };
-        let element = |(i, json)| At {
+        let trail = self.trail;
+        let element = move |(i, json)| At {
             json,
-            path: self.path.index(i),
+            trail: trail.with(Step::Index(i)),
         };
-        Ok(elements.iter().enumerate().map(element).collect())
+        Ok(elements.iter().enumerate().map(element))
     }
 
     pub(super) fn string(&self) -> Result<&'a str> {
@@ -79,7 +117,7 @@ impl<'a> At<'a> {
     }
 
     pub(super) fn error(&self, code: Code, message: impl Into<String>) -> ProfileError {
-        ProfileError::new(code, self.path.clone(), message)
+        ProfileError::new(code, self.path(), message)
     }
 
     /// Looks a name up in a list of those there are.
@@ -129,30 +167,26 @@ fn twos_complement(text: &str) -> Option<u64> {
 
 impl<'a> Object<'a> {
     /// The member of a name; null counts as absent.
-    pub(super) fn optional(&self, name: &str) -> Option<At<'a>> {
-        let mut named = self
-            .members
-            .iter()
-            .filter(|(member, json)| member == name && *json != Json::Null);
-        named.next().map(|(_, json)| At {
+    pub(super) fn optional(&self, name: &'a str) -> Option<At<'a>> {
+        member(self.members, name).map(|json| At {
             json,
-            path: self.path.member(name),
+            trail: self.trail.with(Step::Member(name)),
         })
     }
 
-    pub(super) fn required(&self, name: &str) -> Result<At<'a>> {
+    pub(super) fn required(&self, name: &'a str) -> Result<At<'a>> {
         self.optional(name).ok_or_else(|| {
             let message = format!("`{name}` is missing");
-            ProfileError::new(Code::MissingMember, self.path.clone(), message)
+            ProfileError::new(Code::MissingMember, self.path(), message)
         })
     }
 
-    pub(super) fn array(&self, name: &str) -> Result<Vec<At<'a>>> {
-        self.optional(name)
-            .map_or(Ok(Vec::new()), |member| member.array())
+    pub(super) fn array(&self, name: &'a str) -> Result<impl Iterator<Item = At<'a>> + use<'a>> {
+        let member = self.optional(name).map(|member| member.array());
+        Ok(member.transpose()?.into_iter().flatten())
     }
 
-    pub(super) fn string(&self, name: &str) -> Result<Option<String>> {
+    pub(super) fn string(&self, name: &'a str) -> Result<Option<String>> {
         let text = self
             .optional(name)
             .map(|member| member.string().map(str::to_owned));
@@ -160,11 +194,11 @@ impl<'a> Object<'a> {
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
-        self.optional(name).is_some()
+        member(self.members, name).is_some()
     }
 
-    pub(super) fn path(&self) -> &JsonPath {
-        &self.path
+    pub(super) fn path(&self) -> JsonPath {
+        self.trail.path()
     }
 
     /// The members that are none of those there are; null counts as absent.
@@ -172,8 +206,8 @@ impl<'a> Object<'a> {
         let unknown = self
             .members
             .iter()
-            .filter(|(name, json)| !known.contains(&name.as_str()) && *json != Json::Null);
-        unknown.map(|(name, _)| (name.as_str(), self.path.member(name)))
+            .filter(|(name, json)| !known.contains(&&**name) && *json != Json::Null);
+        unknown.map(|(name, _)| (&**name, self.path().member(name)))
     }
 
     /// Refuses members that are none of those there are.
@@ -192,7 +226,7 @@ impl<'a> Object<'a> {
     fn check_names(&self, known: &[&str]) -> Result<()> {
         let twice = self.twice();
         for (i, (name, _)) in self.members.iter().enumerate() {
-            let path = || self.path.member(name);
+            let path = || self.path().member(name);
             if twice == Some(i) {
                 let message = format!("{} occurs twice", quoted(name));
                 return Err(ProfileError::new(Code::DuplicateMember, path(), message));
@@ -213,7 +247,8 @@ impl<'a> Object<'a> {
     fn twice(&self) -> Option<usize> {
         let names = || self.members.iter().map(|(name, _)| name);
         if self.members.len() <= FEW {
-            let is_twice = |(i, name): (usize, &String)| names().take(i).any(|n| n == name);
+            let is_twice =
+                |(i, name): (usize, &Cow<'_, str>)| names().take(i).any(|earlier| earlier == name);
             return (0..).zip(names()).position(is_twice);
         }
         let mut seen = HashSet::new();
@@ -221,5 +256,28 @@ impl<'a> Object<'a> {
     }
 }
 
+fn member<'a>(members: &'a [Member<'a>], name: &str) -> Option<&'a Json<'a>> {
+    let is_there = |(n, json): &&Member<'_>| n == name && *json != Json::Null;
+    members.iter().find(is_there).map(|(_, json)| json)
+}
+
 /// So few members that comparing each with each takes no time.
 const FEW: usize = 16;
+
+impl<'a> Trail<'a> {
+    fn with(mut self, step: Step<'a>) -> Trail<'a> {
+        if let Some(next) = self.steps.get_mut(self.length) {
+            *next = step;
+            self.length += 1;
+        }
+        self
+    }
+
+    fn path(&self) -> JsonPath {
+        let steps = self.steps.iter().take(self.length);
+        steps.fold(JsonPath::root(), |path, step| match step {
+            Step::Member(name) => path.member(name),
+            Step::Index(index) => path.index(*index),
+        })
+    }
+}
