@@ -130,6 +130,7 @@ struct Fate {
 struct Draft<'a> {
     context: &'a Context,
     default_action: Action,
+    /// The native one first, then as the profile lists them.
     archs: Vec<Arch>,
     sources: Sources,
     notices: Vec<Notice>,
@@ -168,7 +169,6 @@ impl<'a> Draft<'a> {
                 draft.archs.push(arch);
             }
         }
-        draft.archs.sort_unstable();
         draft
     }
 
