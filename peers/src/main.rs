@@ -5,9 +5,11 @@
 
 mod children;
 mod classes;
+mod counts;
 mod differential;
 mod figures;
 mod generate;
+mod growth;
 mod libseccomp;
 mod ours;
 mod process;
@@ -16,8 +18,11 @@ mod reference;
 mod rules;
 mod seccompiler;
 mod shrink;
+mod subject;
 mod sys;
 mod tally;
+mod times;
+mod timing;
 mod words;
 
 use clap::{Parser, Subcommand};
