@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{ColorChoice, Parser, Subcommand};
 
-use commands::{compile, completions, disassemble, man, resolve, run, simulate, syscalls};
+use commands::{compile, completions, disassemble, man, prove, resolve, run, simulate, syscalls};
 use failure::Failure;
 
 /// Run, compile, simulate and understand seccomp profiles.
@@ -53,6 +53,7 @@ enum Command {
     Resolve(resolve::Options),
     Simulate(simulate::Options),
     Disassemble(disassemble::Options),
+    Prove(prove::Options),
     Syscalls(syscalls::Options),
     Completions(completions::Options),
     Man(man::Options),
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         Command::Resolve(options) => resolve::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Disassemble(options) => disassemble::run(&options),
+        Command::Prove(options) => prove::run(&options),
         Command::Syscalls(options) => syscalls::run(&options),
         Command::Completions(options) => completions::run(&options),
         Command::Man(options) => man::run(&options),

@@ -41,6 +41,12 @@ impl Call {
     /// ```
     #[must_use]
     pub fn word(&self, offset: u32) -> Option<u32> {
+        self.word_in(offset, byte_order_of(self.audit))
+    }
+
+    /// As [`word`](Self::word), in the byte order of a given kernel.
+    #[must_use]
+    pub fn word_in(&self, offset: u32, byte_order: ByteOrder) -> Option<u32> {
         if offset % 4 != 0 || offset >= Call::SIZE {
             return None;
         }
@@ -51,7 +57,7 @@ impl Call {
             _ => self.args[usize::try_from((offset - 16) / 8).ok()?],
         };
         let first = offset % 8 == 0;
-        let high = first == (byte_order_of(self.audit) == ByteOrder::Big);
+        let high = first == (byte_order == ByteOrder::Big);
         Some(if high {
             high_half(wide)
         } else {

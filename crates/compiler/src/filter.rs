@@ -9,9 +9,10 @@ use crate::bpf::emit::emit;
 use crate::context::Context;
 use crate::decision::lower::{lower, lower_call};
 use crate::limits::MAX_INSTRUCTIONS;
-use crate::notice::{Notice, ProfileError};
+use crate::notice::{Code, Notice, ProfileError};
 use crate::policy::{Policy, Resolved, resolve};
 use crate::profile::{Flag, Profile};
+use crate::proof::{Proof, ProofError, prove};
 use crate::syscalls;
 
 /// A program with all that is needed to load it. It is a pure function of its profile, its context, and the
@@ -20,10 +21,11 @@ use crate::syscalls;
 pub struct Filter {
     program: Program,
     resolved: Resolved,
+    proof: Option<Proof>,
 }
 
 impl Filter {
-    /// Compiles a profile for a context.
+    /// Compiles a profile for a context, and proves that the program means what the policy says on every call.
     ///
     /// ```
     /// use callgate_compiler::{Action, Arch, Call, Context, Filter, Profile};
@@ -38,11 +40,35 @@ impl Filter {
     /// ```
     ///
     /// # Errors
-    /// What can't be meant ([`CompileError::Profile`]), and a filter that is longer than the kernel takes.
+    /// What can't be meant ([`CompileError::Profile`]), a filter that is longer than the kernel takes, and, should the
+    /// compiler ever be wrong, a program that is not the policy.
     pub fn compile(profile: &Profile, context: &Context) -> Result<Filter, CompileError> {
-        let resolved = resolve(profile, context)?;
+        let mut resolved = resolve(profile, context)?;
         let program = compile(&resolved.policy)?;
-        Ok(Filter { program, resolved })
+        let proof = match prove(&resolved.policy, &program) {
+            Ok(proof) => Some(proof),
+            Err(error @ ProofError::TooLarge) => {
+                let message = format!("the filter could not be proved: {error}");
+                let path = profile.path.clone();
+                resolved
+                    .notices
+                    .push(Notice::new(Code::NotProved, path, message));
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Filter {
+            program,
+            resolved,
+            proof,
+        })
+    }
+
+    /// The proof that the program means what the policy says. There is none if it would have taken more than
+    /// is allowed for it; then there is a notice that says so.
+    #[must_use]
+    pub fn proof(&self) -> Option<Proof> {
+        self.proof
     }
 
     /// The instructions.
@@ -107,6 +133,9 @@ pub enum CompileError {
     /// The kernel would not take the filter: a mistake in this compiler.
     #[error("the compiler made a program that the kernel would refuse: {0}")]
     Check(#[from] CheckError),
+    /// The program is not the policy: a mistake in this compiler.
+    #[error("the compiler made a program that is not the policy: {0}")]
+    Proof(#[from] ProofError),
 }
 
 /// How much too long a filter is, and where it grows.

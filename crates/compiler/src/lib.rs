@@ -35,6 +35,7 @@ pub mod limits;
 pub mod notice;
 pub mod policy;
 pub mod profile;
+pub mod proof;
 mod similar;
 pub mod syscalls;
 

@@ -70,6 +70,8 @@ pub enum Code {
     PrefixRule = 113,
     /// The order of the rules in the document would give another verdict.
     OrderDependent = 114,
+    /// The filter is too intricate to be proved within bounds. It is compiled and checked all the same.
+    NotProved = 115,
 }
 
 impl Code {

@@ -1,4 +1,4 @@
-//! The data-driven suite and what answers it: [cases](case), a [second reading](naive) of profiles, the [live](live)
+//! The data-driven suite and what answers it: [cases](case), a [second reading](naive) of profiles, the [live]
 //! kernel, and [random](generate) profiles.
 
 pub mod case;

@@ -4,6 +4,7 @@ pub(crate) mod compile;
 pub(crate) mod completions;
 pub(crate) mod disassemble;
 pub(crate) mod man;
+pub(crate) mod prove;
 pub(crate) mod resolve;
 pub(crate) mod run;
 pub(crate) mod simulate;

@@ -223,6 +223,24 @@ impl Insn {
     }
 }
 
+impl Compute {
+    /// The result, or `None` for a division by zero.
+    #[must_use]
+    pub fn of(self, a: u32, b: u32) -> Option<u32> {
+        Some(match self {
+            Compute::Add => a.wrapping_add(b),
+            Compute::Subtract => a.wrapping_sub(b),
+            Compute::Multiply => a.wrapping_mul(b),
+            Compute::Divide => return a.checked_div(b),
+            Compute::Or => a | b,
+            Compute::And => a & b,
+            Compute::ShiftLeft => a << (b & 31),
+            Compute::ShiftRight => a >> (b & 31),
+            Compute::Xor => a ^ b,
+        })
+    }
+}
+
 impl Comparison {
     /// Whether it holds of two values.
     #[must_use]

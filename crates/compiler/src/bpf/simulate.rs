@@ -4,8 +4,9 @@
 //! division by an index register of 0 ends the program with 0, as in the code that the kernel makes of a
 //! filter (`bpf_convert_filter`, `net/core/filter.c`).
 
-use super::{Compute, MEMORY_WORDS, Operand, Operation, Program, Register, Value};
+use super::{MEMORY_WORDS, Operand, Operation, Program, Register, Value};
 use crate::action::Action;
+use crate::arch::ByteOrder;
 use crate::call::Call;
 
 /// What came of a run.
@@ -22,10 +23,15 @@ pub struct Run {
 impl Program {
     /// Runs the program on a call. It always ends, as jumps only go forward.
     ///
-    /// Words are loaded in the byte order of the call's architecture.
+    /// Words are loaded in the byte order of the program's kernel.
     #[must_use]
     pub fn simulate(&self, call: &Call) -> Run {
-        let mut machine = Machine::default();
+        let mut machine = Machine {
+            byte_order: self.byte_order,
+            a: 0,
+            x: 0,
+            memory: [0; MEMORY_WORDS],
+        };
         let mut at = 0;
         let mut executed = 0;
         loop {
@@ -53,8 +59,8 @@ enum Next {
     Return(u32),
 }
 
-#[derive(Default)]
 struct Machine {
+    byte_order: ByteOrder,
     a: u32,
     x: u32,
     memory: [u32; MEMORY_WORDS],
@@ -70,7 +76,8 @@ impl Machine {
                     *word = value;
                 }
             }
-            Operation::Compute(compute, operand) => match self.compute(compute, operand) {
+            Operation::Compute(compute, operand) => match compute.of(self.a, self.operand(operand))
+            {
                 Some(value) => self.a = value,
                 None => return Next::Return(0),
             },
@@ -93,21 +100,6 @@ impl Machine {
         Next::Skip(0)
     }
 
-    fn compute(&self, compute: Compute, operand: Operand) -> Option<u32> {
-        let (a, b) = (self.a, self.operand(operand));
-        Some(match compute {
-            Compute::Add => a.wrapping_add(b),
-            Compute::Subtract => a.wrapping_sub(b),
-            Compute::Multiply => a.wrapping_mul(b),
-            Compute::Divide => return a.checked_div(b),
-            Compute::Or => a | b,
-            Compute::And => a & b,
-            Compute::ShiftLeft => a << (b & 31),
-            Compute::ShiftRight => a >> (b & 31),
-            Compute::Xor => a ^ b,
-        })
-    }
-
     fn register(&mut self, register: Register) -> &mut u32 {
         match register {
             Register::Accumulator => &mut self.a,
@@ -125,7 +117,7 @@ impl Machine {
     fn value(&self, value: Value, call: &Call) -> u32 {
         match value {
             Value::Constant(k) => k,
-            Value::Data(offset) => call.word(offset).unwrap_or(0),
+            Value::Data(offset) => call.word_in(offset, self.byte_order).unwrap_or(0),
             Value::Length => Call::SIZE,
             Value::Memory(k) => self.memory.get(index(k)).copied().unwrap_or(0),
         }
@@ -141,7 +133,7 @@ mod tests {
     use super::super::check::check;
     use super::super::{Insn, op};
     use super::*;
-    use crate::arch::{Arch, ByteOrder};
+    use crate::arch::Arch;
 
     /// Runs instructions given as code, jt, jf, k.
     fn run(insns: &[(u16, u8, u8, u32)], call: &Call) -> Run {

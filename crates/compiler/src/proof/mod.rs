@@ -1,0 +1,107 @@
+//! The proof that a program is a policy: for every architecture, number, instruction pointer and argument.
+//!
+//! Both sides become [decision diagrams](diagram) over the bits of a call. Equal functions have equal diagrams, so the proof is a
+//! comparison of two names, and a failed one comes with a call on which they differ. One side is built from the policy
+//! by comparing whole arguments ([`spec`]); the other by following the program's instructions ([`lift`]).
+//!
+//! Invariant: nothing here uses the compiler's graph or its emitter, so one mistake can't hide in both.
+
+mod diagram;
+mod lift;
+mod spec;
+
+use crate::action::Action;
+use crate::bpf::Program;
+use crate::call::Call;
+use crate::policy::Policy;
+
+use diagram::{Diagrams, NodeId};
+
+/// How large diagrams may get on the way: some 20 MiB with their tables. Moby's default with three ABIs takes some thousands of nodes.
+const MAX_NODES: usize = 1 << 18;
+
+/// A program was proved to be a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// How many nodes the common diagram has.
+    pub nodes: usize,
+}
+
+/// There is no proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProofError {
+    /// The program is not the policy.
+    #[error("the program answers {found} where the policy says {expected}")]
+    Refuted {
+        /// A call that shows it.
+        witness: Call,
+        /// What the policy says of it.
+        expected: Action,
+        /// What the program answers.
+        found: Action,
+    },
+    /// The program computes with its input in a way that is not followed here.
+    #[error("instruction {0} computes with the call in a way that can't be followed")]
+    Unsupported(usize),
+    /// It would take more memory than is allowed for it. Nothing is known then.
+    #[error("the proof would take more than {MAX_NODES} nodes")]
+    TooLarge,
+}
+
+/// Proves that a program answers to every call as a policy says.
+///
+/// ```
+/// use callgate_compiler::filter::compile;
+/// use callgate_compiler::policy::{PolicyBuilder, RuleId};
+/// use callgate_compiler::proof::{ProofError, prove};
+/// use callgate_compiler::{Action, Arch};
+///
+/// let policy = |action| {
+///     let mut builder = PolicyBuilder::new(Arch::X86_64, Action::Errno(1));
+///     builder.rule(Arch::X86_64, 39, RuleId(0), action, &[]).map(|_| builder.build())
+/// };
+/// let program = compile(&policy(Action::Allow)?)?;
+/// assert!(prove(&policy(Action::Allow)?, &program).is_ok());
+/// let Err(ProofError::Refuted { witness, .. }) = prove(&policy(Action::Log)?, &program) else {
+///     panic!("it is another policy");
+/// };
+/// assert_eq!(witness.nr, 39);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`ProofError::Refuted`] if it doesn't; the others if that can't be told.
+pub fn prove(policy: &Policy, program: &Program) -> Result<Proof, ProofError> {
+    let mut diagrams = Diagrams::new(MAX_NODES);
+    let expected = spec::policy(&mut diagrams, policy)?;
+    let found = lift::program(&mut diagrams, program)?;
+    if expected == found {
+        return Ok(Proof {
+            nodes: diagrams.size(expected),
+        });
+    }
+    let witness = diagrams.difference(expected, found);
+    Err(ProofError::Refuted {
+        witness,
+        expected: diagrams.answer(expected, &witness),
+        found: diagrams.answer(found, &witness),
+    })
+}
+
+/// Compares two programs for kernels of one byte order on every call: `None` if they answer alike, or else a call on
+/// which they don't.
+///
+/// # Errors
+/// If that can't be told.
+pub fn compare(a: &Program, b: &Program) -> Result<Option<Call>, ProofError> {
+    let mut diagrams = Diagrams::new(MAX_NODES);
+    let (a, b) = (
+        lift::program(&mut diagrams, a)?,
+        lift::program(&mut diagrams, b)?,
+    );
+    Ok((a != b).then(|| diagrams.difference(a, b)))
+}
+
+/// What an operation on diagrams comes to; the only failure is that they get too large.
+type Built = Result<NodeId, ProofError>;

@@ -1,0 +1,419 @@
+//! The proof holds for what the compiler makes, and refutes what differs, with a call that shows it.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)] // A test throughout.
+
+use callgate_compiler::bpf::check::check;
+use callgate_compiler::bpf::{Insn, Program, op};
+use callgate_compiler::filter::compile;
+use callgate_compiler::policy::{Condition, Policy, PolicyBuilder, RuleId, Test};
+use callgate_compiler::proof::{ProofError, compare, prove};
+use callgate_compiler::{Action, Arch, ByteOrder, Call, Context, Filter, Profile, profile};
+use proptest::prelude::*;
+
+fn datum() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0..5u64,
+        Just(u64::MAX),
+        Just(0x1_0000_0001),
+        Just(0xffff_ffff),
+        any::<u64>()
+    ]
+}
+
+fn test() -> impl Strategy<Value = Test> {
+    prop_oneof![
+        datum().prop_map(Test::Eq),
+        datum().prop_map(Test::Ne),
+        datum().prop_map(Test::Lt),
+        datum().prop_map(Test::Le),
+        datum().prop_map(Test::Gt),
+        datum().prop_map(Test::Ge),
+        (datum(), datum()).prop_map(|(mask, value)| Test::Masked { mask, value }),
+    ]
+}
+
+type Draft = (u32, Action, Vec<(u8, Test)>);
+
+fn drafts() -> impl Strategy<Value = Vec<Draft>> {
+    let actions = prop::sample::select(vec![Action::Allow, Action::Errno(13), Action::Trap]);
+    let conditions = prop::collection::vec((0..2u8, test()), 0..3);
+    prop::collection::vec((0..3u32, actions, conditions), 0..8)
+}
+
+fn policy(native: Arch, drafts: &[Draft]) -> Policy {
+    let mut builder = PolicyBuilder::new(native, Action::Errno(1));
+    let guests: Vec<Arch> = Arch::ALL
+        .into_iter()
+        .filter(|arch| native.runs(*arch))
+        .collect();
+    for (i, (nr, action, conditions)) in drafts.iter().enumerate() {
+        let arch = guests[i % guests.len()];
+        builder.abi(arch).unwrap();
+        let nr = if arch == Arch::X32 {
+            nr | 0x4000_0000
+        } else {
+            *nr
+        };
+        let conditions: Vec<_> = conditions
+            .iter()
+            .map(|&(arg, test)| Condition { arg, test })
+            .collect();
+        // A conflict leaves the rule out.
+        let _ = builder.rule(
+            arch,
+            nr,
+            RuleId(u32::try_from(i).unwrap()),
+            *action,
+            &conditions,
+        );
+    }
+    builder.build()
+}
+
+fn natives() -> impl Strategy<Value = Arch> {
+    prop::sample::select(vec![Arch::X86_64, Arch::S390x, Arch::Aarch64, Arch::M68k])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+
+    #[test]
+    fn what_is_compiled_is_proved(native in natives(), drafts in drafts()) {
+        let policy = policy(native, &drafts);
+        prop_assert!(prove(&policy, &compile(&policy).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn another_policy_is_refuted_by_a_call_or_is_the_same(native in natives(), a in drafts(), b in drafts()) {
+        let (a, b) = (policy(native, &a), policy(native, &b));
+        let program = compile(&b).unwrap();
+        match prove(&a, &program) {
+            Ok(_) => prop_assert_eq!(compare(&compile(&a).unwrap(), &program), Ok(None)),
+            Err(ProofError::Refuted { witness, expected, found }) => {
+                prop_assert_ne!(expected, found);
+                prop_assert_eq!(a.decide(&witness).action, expected);
+                prop_assert_eq!(program.simulate(&witness).action, found);
+            }
+            Err(other) => return Err(TestCaseError::fail(other.to_string())),
+        }
+    }
+}
+
+/// Programs that differ from another in one instruction, as far as the kernel would take them.
+fn mutants(program: &Program) -> Vec<(String, Program)> {
+    let mut mutants = Vec::new();
+    let mut add = |index: usize, what: &str, insn: Insn| {
+        let mut insns = program.insns().to_vec();
+        if insns[index] == insn {
+            return;
+        }
+        insns[index] = insn;
+        if let Ok(mutant) = check(insns, program.byte_order()) {
+            mutants.push((format!("{index}: {what}"), mutant));
+        }
+    };
+    for (index, insn) in program.insns().iter().enumerate() {
+        let Insn { code, jt, jf, k } = *insn;
+        add(
+            index,
+            "k + 1",
+            Insn {
+                k: k.wrapping_add(1),
+                ..*insn
+            },
+        );
+        add(
+            index,
+            "k - 1",
+            Insn {
+                k: k.wrapping_sub(1),
+                ..*insn
+            },
+        );
+        add(index, "the other half", Insn { k: k ^ 4, ..*insn });
+        add(
+            index,
+            "jt + 1",
+            Insn {
+                jt: jt.wrapping_add(1),
+                ..*insn
+            },
+        );
+        add(
+            index,
+            "jf + 1",
+            Insn {
+                jf: jf.wrapping_add(1),
+                ..*insn
+            },
+        );
+        add(
+            index,
+            "jt and jf swapped",
+            Insn {
+                jt: jf,
+                jf: jt,
+                ..*insn
+            },
+        );
+        add(
+            index,
+            "no load",
+            Insn {
+                code: op::JA,
+                jt: 0,
+                jf: 0,
+                k: 0,
+            },
+        );
+        for other in [op::JEQ_K, op::JGE_K, op::JGT_K, op::JSET_K] {
+            if matches!(code, op::JEQ_K | op::JGE_K | op::JGT_K | op::JSET_K) {
+                add(
+                    index,
+                    "another comparison",
+                    Insn {
+                        code: other,
+                        ..*insn
+                    },
+                );
+            }
+        }
+    }
+    mutants
+}
+
+/// A small generator (xorshift).
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+/// Calls about the constants of a program.
+fn sample(program: &Program, seed: &mut u64) -> Call {
+    let constants = program.insns();
+    let constant = |seed: &mut u64| {
+        let index =
+            usize::try_from(random(seed) % u64::try_from(constants.len()).unwrap()).unwrap();
+        u64::from(constants[index].k)
+            .wrapping_add(random(seed) % 3)
+            .wrapping_sub(1)
+    };
+    let arch = [Arch::X86_64, Arch::X86, Arch::Aarch64, Arch::Arm]
+        [usize::try_from(random(seed) % 4).unwrap()];
+    let nr = u32::try_from(constant(seed) & 0xffff_ffff).unwrap();
+    let args = [0; 6].map(|_| match random(seed) % 3 {
+        0 => random(seed),
+        1 => constant(seed),
+        _ => constant(seed) << 32 | constant(seed) & 0xffff_ffff,
+    });
+    Call {
+        instruction_pointer: random(seed),
+        ..Call::new(arch, nr, args)
+    }
+}
+
+/// Each mutant either answers some call differently, and is refuted by a call that the simulator confirms, or answers all
+/// alike, which samples can't contradict.
+#[test]
+fn mutants_are_refuted_or_equal() {
+    let profile = Profile::parse(profile::DEFAULT.as_bytes()).unwrap();
+    let (mut refuted, mut equal) = (0, 0);
+    let mut seed = 0x5eed;
+    for arch in [Arch::X86_64, Arch::Aarch64] {
+        let context = Context::new(arch, "6.18".parse().unwrap());
+        let filter = Filter::compile(&profile, &context).unwrap();
+        // A share of them, or it would take minutes where nothing is optimised.
+        for (what, mutant) in mutants(filter.program()).into_iter().skip(3).step_by(23) {
+            match prove(filter.policy(), &mutant) {
+                Ok(_) => {
+                    equal += 1;
+                    for _ in 0..2000 {
+                        let call = sample(filter.program(), &mut seed);
+                        assert_eq!(
+                            mutant.simulate(&call).action,
+                            filter.program().simulate(&call).action,
+                            "{arch} {what} {call:x?}"
+                        );
+                    }
+                }
+                Err(ProofError::Refuted {
+                    witness,
+                    expected,
+                    found,
+                }) => {
+                    refuted += 1;
+                    assert_eq!(
+                        filter.policy().decide(&witness).action,
+                        expected,
+                        "{arch} {what}"
+                    );
+                    assert_eq!(mutant.simulate(&witness).action, found, "{arch} {what}");
+                    assert_ne!(expected, found);
+                }
+                Err(other) => panic!("{arch} {what}: {other}"),
+            }
+        }
+    }
+    println!("{refuted} mutants refuted, {equal} proved equal");
+    assert!(refuted > 50, "only {refuted}");
+}
+
+#[test]
+fn what_cannot_be_followed_is_said() {
+    let multiply = vec![
+        Insn {
+            code: op::LD_W_ABS,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        },
+        Insn {
+            code: 0x24,
+            jt: 0,
+            jf: 0,
+            k: 3,
+        },
+        Insn {
+            code: op::JEQ_K,
+            jt: 0,
+            jf: 0,
+            k: 9,
+        },
+        Insn {
+            code: op::RET_K,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        },
+    ];
+    let program = check(multiply, ByteOrder::Little).unwrap();
+    assert_eq!(compare(&program, &program), Err(ProofError::Unsupported(1)));
+}
+
+#[test]
+fn constants_and_scratch_words_are_followed() {
+    // A = nr, kept in M[3]; X = 7; A = M[3]; is A above X? Said twice, in two ways.
+    let by_index = [
+        Insn {
+            code: 0x01,
+            jt: 0,
+            jf: 0,
+            k: 7,
+        },
+        Insn {
+            code: op::LD_W_ABS,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        },
+        Insn {
+            code: 0x02,
+            jt: 0,
+            jf: 0,
+            k: 3,
+        },
+        Insn {
+            code: 0x00,
+            jt: 0,
+            jf: 0,
+            k: 1,
+        },
+        Insn {
+            code: 0x60,
+            jt: 0,
+            jf: 0,
+            k: 3,
+        },
+        Insn {
+            code: 0x2d,
+            jt: 0,
+            jf: 1,
+            k: 0,
+        },
+        Insn {
+            code: op::RET_K,
+            jt: 0,
+            jf: 0,
+            k: 0x7fff_0000,
+        },
+        Insn {
+            code: op::RET_K,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        },
+    ];
+    let plain = [
+        Insn {
+            code: op::LD_W_ABS,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        },
+        Insn {
+            code: op::JGE_K,
+            jt: 1,
+            jf: 0,
+            k: 8,
+        },
+        Insn {
+            code: op::RET_K,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        },
+        Insn {
+            code: op::RET_K,
+            jt: 0,
+            jf: 0,
+            k: 0x7fff_0000,
+        },
+    ];
+    let [by_index, plain] =
+        [by_index.to_vec(), plain.to_vec()].map(|insns| check(insns, ByteOrder::Little).unwrap());
+    assert_eq!(compare(&by_index, &plain), Ok(None));
+}
+
+#[test]
+fn a_proof_that_would_take_too_much_is_given_up() {
+    let mut builder = PolicyBuilder::new(Arch::X86_64, Action::Errno(1));
+    let mut seed = 7;
+    for i in 0..400 {
+        let conditions = [0, 1, 2, 3, 4, 5].map(|arg| {
+            let (mask, value) = (random(&mut seed), random(&mut seed));
+            Condition {
+                arg,
+                test: Test::Masked { mask, value },
+            }
+        });
+        builder
+            .rule(
+                Arch::X86_64,
+                16,
+                RuleId(i),
+                Action::Trace(u16::try_from(i).unwrap()),
+                &conditions,
+            )
+            .unwrap();
+    }
+    let policy = builder.build();
+    let program = check(
+        vec![Insn {
+            code: op::RET_K,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        }],
+        ByteOrder::Little,
+    )
+    .unwrap();
+    let outcome = prove(&policy, &program);
+    assert!(
+        matches!(
+            outcome,
+            Err(ProofError::TooLarge | ProofError::Refuted { .. })
+        ),
+        "{outcome:?}"
+    );
+}
