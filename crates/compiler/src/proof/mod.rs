@@ -1,8 +1,8 @@
 //! The proof that a program is a policy: for every architecture, number, instruction pointer and argument.
 //!
-//! Both sides become [decision diagrams](diagram) over the bits of a call. Equal functions have equal diagrams, so the proof is a
+//! Both sides become decision diagrams (`diagram`) over the bits of a call. Equal functions have equal diagrams, so the proof is a
 //! comparison of two names, and a failed one comes with a call on which they differ. One side is built from the policy
-//! by comparing whole arguments ([`spec`]); the other by following the program's instructions ([`lift`]).
+//! by comparing whole arguments (`spec`); the other by following the program's instructions (`lift`).
 //!
 //! Invariant: nothing here uses the compiler's graph or its emitter, so one mistake can't hide in both.
 
