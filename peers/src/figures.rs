@@ -14,6 +14,9 @@ pub(crate) struct Options {
     /// Do everything once, quickly: the times mean nothing then
     #[arg(long)]
     smoke: bool,
+    /// Only the profiles whose heading contains this text
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
 }
 
 /// How often things are done.
@@ -61,7 +64,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "In brackets: how many times callgate's figure. libseccomp 1 and 2 are its levels of optimisation; seccompiler \
          is given what it can express, the ALLOW rules of one architecture.\n"
     );
-    let subjects = subject::all()?;
+    let mut subjects = subject::all()?;
+    subjects.retain(|subject| subject.name.contains(&options.only));
     counts::sizes(&subjects)?;
     for subject in subjects.iter().filter(|s| s.context.arch == Arch::X86_64) {
         println!("## {}\n", subject.name);

@@ -87,3 +87,34 @@ fn condition(arg: &Arg) -> Result<SeccompCondition, seccompiler::BackendError> {
     };
     SeccompCondition::new(arg.index, SeccompCmpArgLen::Qword, op, value)
 }
+
+#[cfg(test)]
+mod tests {
+    use callgate::compiler::arch::X32_BIT;
+    use callgate::compiler::profile;
+
+    use super::*;
+    use crate::generate::border_calls;
+    use crate::ours;
+    use crate::reference::Reference;
+
+    /// What it is given is what callgate is given, as far as it goes.
+    #[test]
+    fn allows_what_the_profile_allows() {
+        let context = ours::context(Arch::X86_64);
+        let mut rules = ours::resolve(profile::DEFAULT.as_bytes(), &context).unwrap();
+        rules.architectures.truncate(1);
+        let program = build(&rules).unwrap().unwrap();
+        let reference = Reference::new(&rules).unwrap();
+        let calls = border_calls(&reference);
+        let native =
+            |call: &&callgate::Call| call.audit == Arch::X86_64.audit() && call.nr < X32_BIT;
+        let mut compared = 0;
+        for call in calls.iter().filter(native) {
+            let allows = program.simulate(call).action == Action::Allow;
+            assert_eq!(allows, reference.decide(call) == Action::Allow, "{call:x?}");
+            compared += 1;
+        }
+        assert!(compared > 10_000);
+    }
+}
