@@ -299,6 +299,27 @@ fn the_chains_budget_ends_with_enomem() {
 }
 
 #[test]
+fn a_flag_that_cannot_be_is_refused_with_einval() {
+    passes_in_child("a_flag_that_cannot_be_is_refused_with_einval", || {
+        // The kernel takes WAIT_KILLABLE_RECV with a listener only.
+        let options = Options {
+            flags: vec![Flag::WaitKillableRecv],
+            ..options()
+        };
+        if !probe::has_flag(Flag::WaitKillableRecv) {
+            return;
+        }
+        let prepared = Prepared::program(&all_but("getcwd", Action::Log), &options).unwrap();
+        let refused = prepared.install().unwrap_err();
+        assert_eq!(refused, LoadError::Seccomp(22));
+        assert!(
+            refused.to_string().contains("doesn't know a flag"),
+            "{refused}"
+        );
+    });
+}
+
+#[test]
 fn installing_allocates_nothing() {
     passes_in_child("installing_allocates_nothing", || {
         let prepared = prepared("getcwd", Action::Errno(77));
