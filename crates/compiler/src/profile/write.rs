@@ -8,8 +8,9 @@ use crate::arch::Arch;
 use crate::context::Context;
 
 impl Profile {
-    /// The plain OCI seccomp object that the profile comes to in a context: architectures listed, entries
-    /// selected, errnos as numbers of the architecture. Pretty JSON, members in the runtime-spec's order.
+    /// The plain OCI seccomp object that the profile comes to in a context: the architectures that can occur there,
+    /// the entries that count there, errnos as numbers of the architecture. Pretty JSON, members in the
+    /// runtime-spec's order.
     #[must_use]
     pub fn to_oci_json(&self, context: &Context) -> String {
         let mut members = Map::new();
@@ -47,7 +48,7 @@ impl Profile {
         let mut archs = vec![context.arch];
         for spec in self.architectures_in(context) {
             let arch = spec.arch.unwrap_or(context.arch);
-            if !archs.contains(&arch) {
+            if context.arch.runs(arch) && !archs.contains(&arch) {
                 archs.push(arch);
             }
         }
