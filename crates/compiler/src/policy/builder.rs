@@ -4,6 +4,7 @@
 //! clone: whoever may want to undo a step keeps one.
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem;
 
 use super::order::runtime_order;
 use super::{Abi, Condition, Policy, Rule, RuleId, RuleOrder};
@@ -26,7 +27,9 @@ pub struct PolicyBuilder {
 /// The rules of one ABI so far.
 #[derive(Clone, Debug, Default)]
 struct Draft {
-    calls: BTreeMap<u32, CallRules>,
+    /// The rules of each number, and where they lie.
+    calls: Vec<CallRules>,
+    by_number: BTreeMap<u32, usize>,
     newest: Option<u32>,
 }
 
@@ -181,7 +184,7 @@ impl PolicyBuilder {
             draft.newest = draft.newest.max(Some(nr));
             return Ok(Added::Redundant);
         }
-        let call = draft.calls.entry(nr).or_default();
+        let call = draft.call(nr);
         let added = if runtime {
             call.add(rule, arch, nr)?
         } else {
@@ -216,10 +219,22 @@ impl PolicyBuilder {
 }
 
 impl Draft {
-    fn finish(self, order: RuleOrder) -> Abi {
-        let calls = self.calls.into_iter();
+    fn call(&mut self, nr: u32) -> &mut CallRules {
+        let place = *self.by_number.entry(nr).or_insert(self.calls.len());
+        if place == self.calls.len() {
+            self.calls.push(CallRules {
+                // Most numbers have one.
+                rules: Vec::with_capacity(1),
+                ..CallRules::default()
+            });
+        }
+        &mut self.calls[place]
+    }
+
+    fn finish(mut self, order: RuleOrder) -> Abi {
+        let calls = self.by_number.into_iter();
         let rules = calls
-            .map(|(nr, call)| (nr, call.finish(order)))
+            .map(|(nr, place)| (nr, mem::take(&mut self.calls[place]).finish(order)))
             .filter(|(_, rules)| !rules.is_empty());
         Abi {
             rules: rules.collect(),
@@ -292,7 +307,9 @@ impl CallRules {
         };
         let mut rules = self.rules;
         if let Some(first) = first {
-            return vec![rules.swap_remove(first)];
+            rules.swap(0, first);
+            rules.truncate(1);
+            return rules;
         }
         rules.sort_by_key(|rule| rule.id);
         if order == RuleOrder::Runtime {

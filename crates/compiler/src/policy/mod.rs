@@ -41,7 +41,8 @@ pub struct Policy {
 /// The rules of one ABI.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Abi {
-    rules: BTreeMap<u32, Vec<Rule>>,
+    /// By number, ascending; none of the lists is empty.
+    rules: Vec<(u32, Vec<Rule>)>,
     newest: Option<u32>,
 }
 
@@ -199,9 +200,7 @@ impl Policy {
     /// The rules of a number, in the order in which they are tried.
     #[must_use]
     pub fn rules(&self, arch: Arch, nr: u32) -> &[Rule] {
-        let abi = self.abis.get(&arch);
-        abi.and_then(|abi| abi.rules.get(&nr))
-            .map_or(&[], Vec::as_slice)
+        self.abis.get(&arch).map_or(&[], |abi| abi.rules_of(nr))
     }
 
     /// The ABIs of the set with their rules, in the order of [`Arch`].
@@ -244,6 +243,11 @@ impl Abi {
     /// The numbers that have rules, ascending, each with its rules in the order in which they are tried.
     pub fn rules(&self) -> impl Iterator<Item = (u32, &[Rule])> {
         self.rules.iter().map(|(nr, rules)| (*nr, rules.as_slice()))
+    }
+
+    fn rules_of(&self, nr: u32) -> &[Rule] {
+        let found = self.rules.binary_search_by_key(&nr, |(nr, _)| *nr);
+        found.map_or(&[], |place| &self.rules[place].1)
     }
 
     /// The largest number that a name of the profile has on this ABI.
