@@ -7,6 +7,7 @@ use callgate::Profile;
 use callgate::compiler::bpf::{Program, check, emit};
 use callgate::compiler::decision::lower;
 use callgate::compiler::policy::resolve;
+use callgate::compiler::proof::prove;
 
 use crate::children::{self, Measured};
 use crate::figures::Rounds;
@@ -21,44 +22,55 @@ const RUNS: usize = 3;
 /// Prints how long it takes from the bytes of the profile to the program, and for the others from the resolved rules
 /// to the program.
 pub(crate) fn builds(subject: &Subject, rounds: &Rounds) -> Result<()> {
-    let mut times = Vec::new();
-    let mut stages = Vec::new();
+    let [mut plain, mut proved, mut stages] = [const { Vec::new() }; 3];
     for _ in 0..rounds.builds {
-        let ours = least_of(RUNS, || {
+        let stage = stage_times(subject)?;
+        let whole = least_of(RUNS, || {
             let filter = ours::compile_json(black_box(&subject.json), &subject.context);
             black_box(filter?);
             Ok(())
         })?;
-        let mut round = vec![Some(micros(ours))];
-        for optimize in Optimize::ALL {
-            let taken = libseccomp::time_builds(&subject.rules, optimize, RUNS)?;
-            round.push(taken.into_iter().min().map(micros));
-        }
-        if subject.has_seccompiler() {
-            let taken = least_of(RUNS, || {
-                black_box(seccompiler::build(black_box(&subject.rules))?);
-                Ok(())
-            })?;
-            round.push(Some(micros(taken)));
-        }
-        times.push(round);
-        stages.push(stage_times(subject)?);
+        let without_proof = stage[..PROOF].iter().sum::<f64>();
+        let others = other_times(subject)?;
+        let beside = |ours| [vec![ours], others.clone()].concat();
+        plain.push(beside(Some(without_proof)));
+        proved.push(beside(Some(micros(whole))));
+        stages.push(stage.map(Some).to_vec());
     }
     println!(
         "Build in µs; callgate begins with the bytes of the profile, the others with its resolved rules:\n"
     );
-    header("", times.first().map_or(0, Vec::len));
-    println!("| build |{}\n", paired(&times));
-    println!("Of that in callgate, in µs; in brackets, in parts of the first:\n");
-    println!(
-        "| parse | resolve | lower | emit and check |\n|---|---|---|---|\n|{}\n",
-        paired(&stages)
-    );
+    header("", plain.first().map_or(0, Vec::len));
+    println!("| build |{}", paired(&plain));
+    println!("| with callgate's proof |{}\n", paired(&proved));
+    println!("In callgate, in µs; in brackets, in parts of the first:\n");
+    println!("| parse | resolve | lower | emit and check | prove |\n|---|---|---|---|---|");
+    println!("|{}\n", paired(&stages));
     Ok(())
 }
 
-/// What each stage takes.
-fn stage_times(subject: &Subject) -> Result<Vec<Option<f64>>> {
+/// What the others take, in the order of the columns.
+fn other_times(subject: &Subject) -> Result<Vec<Option<f64>>> {
+    let mut times = Vec::new();
+    for optimize in Optimize::ALL {
+        let taken = libseccomp::time_builds(&subject.rules, optimize, RUNS)?;
+        times.push(taken.into_iter().min().map(micros));
+    }
+    if subject.has_seccompiler() {
+        let taken = least_of(RUNS, || {
+            black_box(seccompiler::build(black_box(&subject.rules))?);
+            Ok(())
+        })?;
+        times.push(Some(micros(taken)));
+    }
+    Ok(times)
+}
+
+/// Where the proof stands among the stages.
+const PROOF: usize = 4;
+
+/// What each stage takes, in µs.
+fn stage_times(subject: &Subject) -> Result<[f64; PROOF + 1]> {
     let profile = Profile::parse(&subject.json)?;
     let policy = resolve(&profile, &subject.context)?.policy;
     let graph = lower::lower(&policy);
@@ -79,9 +91,13 @@ fn stage_times(subject: &Subject) -> Result<Vec<Option<f64>>> {
         black_box(check::check(insns, policy.byte_order())?);
         Ok(())
     })?;
-    Ok([parse, resolve, lower, emit]
-        .map(|t| Some(micros(t)))
-        .to_vec())
+    let program = check::check(emit::emit(&graph, policy.byte_order()), policy.byte_order())?;
+    let proof = least_of(RUNS, || {
+        // Whether it succeeds is not the question here; a filter that can't be proved never comes this far.
+        let _ = black_box(prove(black_box(&policy), black_box(&program)));
+        Ok(())
+    })?;
+    Ok([parse, resolve, lower, emit, proof].map(micros))
 }
 
 /// Prints what the kernel takes to load each program, and what calls take under it.
