@@ -73,3 +73,81 @@ pub const fn flag_bit(flag: Flag) -> u64 {
         Flag::WaitKillableRecv => 1 << 5,
     }
 }
+
+/// `struct seccomp_data`: a call, as a filter and a supervisor see it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SeccompData {
+    pub(crate) nr: u32,
+    pub(crate) arch: u32,
+    pub(crate) instruction_pointer: u64,
+    pub(crate) args: [u64; 6],
+}
+
+/// `struct seccomp_notif`: what a supervisor receives.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SeccompNotif {
+    pub(crate) id: u64,
+    pub(crate) pid: u32,
+    pub(crate) flags: u32,
+    pub(crate) data: SeccompData,
+}
+
+/// `struct seccomp_notif_resp`: what it answers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SeccompNotifResp {
+    pub(crate) id: u64,
+    pub(crate) val: i64,
+    pub(crate) error: i32,
+    pub(crate) flags: u32,
+}
+
+/// `struct seccomp_notif_addfd` (since 5.9): a descriptor for the caller.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SeccompNotifAddfd {
+    pub(crate) id: u64,
+    pub(crate) flags: u32,
+    pub(crate) srcfd: u32,
+    pub(crate) newfd: u32,
+    pub(crate) newfd_flags: u32,
+}
+
+const _: () = {
+    assert!(size_of::<SeccompData>() == 64);
+    assert!(size_of::<SeccompNotif>() == 80);
+    assert!(size_of::<SeccompNotifResp>() == 24);
+    assert!(size_of::<SeccompNotifAddfd>() == 24);
+    // The numbers of the ioctls have the sizes in them.
+    assert!(size_of::<SeccompNotif>() == size_of::<libc::seccomp_notif>());
+    assert!(size_of::<SeccompNotifResp>() == size_of::<libc::seccomp_notif_resp>());
+    assert!(size_of::<SeccompNotifAddfd>() == size_of::<libc::seccomp_notif_addfd>());
+};
+
+/// A structure with room behind it, since the kernel's may be longer than the one this was written for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Roomy<T> {
+    pub(crate) known: T,
+    room: [u64; 16],
+}
+
+impl<T> Roomy<T> {
+    pub(crate) fn new(known: T) -> Roomy<T> {
+        Roomy {
+            known,
+            room: [0; 16],
+        }
+    }
+}
+
+/// `SECCOMP_USER_NOTIF_FLAG_CONTINUE` (since 5.5): let the call be made.
+pub(crate) const CONTINUE: u32 = 1;
+/// `SECCOMP_ADDFD_FLAG_SETFD`: at this number, in place of what is there.
+pub(crate) const ADDFD_SETFD: u32 = 1;
+/// `SECCOMP_ADDFD_FLAG_SEND` (since 5.14): and answer with the number.
+pub(crate) const ADDFD_SEND: u32 = 1 << 1;
+/// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP` (since 6.6): caller and supervisor take turns on one CPU.
+pub(crate) const SYNC_WAKE_UP: u64 = 1;

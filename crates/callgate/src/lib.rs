@@ -1,8 +1,8 @@
 //! The seccomp engine for OCI containers: profiles compiled, loaded into the kernel, and served.
 //!
 //! The pure part is [`callgate_compiler`], which is re-exported here as [`compiler`]. This crate has the kernel's edge:
-//! what it has ([`probe`]), how a filter gets into it ([`load`]), and which
-//! filters a process has ([`process`]).
+//! what it has ([`probe`]), how a filter gets into it ([`load`]), how the calls are answered
+//! that a filter notifies of ([`notify`]), and which filters a process has ([`process`]).
 //!
 //! ```no_run
 //! use callgate::{Filter, Prepared, Profile, probe};
@@ -23,6 +23,7 @@
 
 pub mod abi;
 pub mod load;
+pub mod notify;
 #[cfg(feature = "oci-spec")]
 pub mod oci;
 pub mod probe;

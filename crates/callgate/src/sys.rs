@@ -5,12 +5,15 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::ptr;
 
-use crate::abi::{NotificationSizes, SockFilter, SockFprog};
+use crate::abi::{
+    NotificationSizes, Roomy, SeccompNotif, SeccompNotifAddfd, SeccompNotifResp, SockFilter,
+    SockFprog,
+};
 
 /// An errno, as the kernel returned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +95,86 @@ unsafe fn seccomp(operation: u32, flags: u64, argument: *const libc::c_void) -> 
         return Err(Errno(errno));
     }
     i32::try_from(result).map_err(|_| Errno(libc::EOVERFLOW))
+}
+
+/// `SECCOMP_IOCTL_NOTIF_RECV`: the next notification. It waits for one, so it is to be polled for first.
+pub(crate) fn receive(listener: BorrowedFd<'_>) -> Result<SeccompNotif, Errno> {
+    // The kernel refuses a structure that isn't zero.
+    let mut notification = Roomy::new(SeccompNotif::default());
+    let pointer: *mut Roomy<SeccompNotif> = &raw mut notification;
+    // SAFETY: the kernel writes its structure, which is at most as long as this one: `Listener::new` has looked.
+    let result = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_RECV,
+            pointer,
+        )
+    };
+    checked(result.into())?;
+    Ok(notification.known)
+}
+
+/// `SECCOMP_IOCTL_NOTIF_SEND`: an answer.
+pub(crate) fn respond(listener: BorrowedFd<'_>, response: SeccompNotifResp) -> Result<(), Errno> {
+    let response = Roomy::new(response);
+    let pointer: *const Roomy<SeccompNotifResp> = &raw const response;
+    // SAFETY: the kernel reads its structure, which is at most as long as this one: `Listener::new` has looked.
+    let result = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_SEND,
+            pointer,
+        )
+    };
+    checked(result.into()).map(|_| ())
+}
+
+/// `SECCOMP_IOCTL_NOTIF_ID_VALID`: whether a notification still waits for its answer.
+pub(crate) fn check_id(listener: BorrowedFd<'_>, id: u64) -> Result<(), Errno> {
+    // Kernels before 5.8 know the number only with the direction the wrong way round.
+    let numbers = [
+        libc::SECCOMP_IOCTL_NOTIF_ID_VALID,
+        libc::_IOR::<u64>(u32::from(b'!'), 2),
+    ];
+    let mut last = Ok(());
+    for number in numbers {
+        // SAFETY: the kernel reads one 64-bit value, which outlives the call.
+        let result = unsafe { libc::ioctl(listener.as_raw_fd(), number, &raw const id) };
+        last = checked(result.into()).map(|_| ());
+        if last != Err(Errno(libc::EINVAL)) {
+            break;
+        }
+    }
+    last
+}
+
+/// `SECCOMP_IOCTL_NOTIF_ADDFD` (since 5.9): gives the caller a descriptor, and returns its number there.
+pub(crate) fn add_fd(listener: BorrowedFd<'_>, request: SeccompNotifAddfd) -> Result<i32, Errno> {
+    // SAFETY: the kernel reads a structure of the size that the number tells.
+    let result = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_ADDFD,
+            &raw const request,
+        )
+    };
+    checked(result.into())?;
+    Ok(result)
+}
+
+/// `SECCOMP_IOCTL_NOTIF_SET_FLAGS` (since 6.6).
+pub(crate) fn set_listener_flags(listener: BorrowedFd<'_>, flags: u64) -> Result<(), Errno> {
+    // Told by value, in a long.
+    let flags = libc::c_ulong::try_from(flags).map_err(|_| Errno(libc::EINVAL))?;
+    // SAFETY: the request takes no pointer.
+    let result = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS,
+            flags,
+        )
+    };
+    checked(result.into()).map(|_| ())
 }
 
 /// Spawns a command that runs `before_exec` in the child, between fork and exec. A failure there comes back as the

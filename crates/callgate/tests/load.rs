@@ -10,14 +10,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::mpsc;
 
-use callgate::compiler::bpf::{Insn, Program, check::check, op};
-use callgate::compiler::filter::compile;
-use callgate::compiler::policy::{PolicyBuilder, RuleId};
+use callgate::compiler::bpf::{Insn, check::check, op};
 use callgate::compiler::profile::Flag;
-use callgate::compiler::syscalls;
 use callgate::load::Options;
 use callgate::{Action, ByteOrder, LoadError, PrepareError, Prepared, SpawnError, probe};
-use common::{in_child, passes_in_child};
+use common::{all_but, in_child, passes_in_child};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 /// Counts what the calling thread allocates.
@@ -44,22 +41,6 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// Allows everything but `name`.
-fn all_but(name: &str, action: Action) -> Program {
-    let arch = probe::native_arch().unwrap();
-    let mut builder = PolicyBuilder::new(arch, Action::Allow);
-    builder
-        .rule(
-            arch,
-            syscalls::number(arch, name).unwrap(),
-            RuleId(0),
-            action,
-            &[],
-        )
-        .unwrap();
-    compile(&builder.build()).unwrap()
-}
 
 fn options() -> Options {
     Options {

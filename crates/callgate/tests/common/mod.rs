@@ -1,9 +1,17 @@
-//! Runs a test's body in a process of its own, since a filter is for good.
+//! A program to load, and a process to load it in.
 
 use std::process::{Command, ExitStatus};
 
+use callgate::compiler::bpf::Program;
+use callgate::compiler::filter::compile;
+use callgate::compiler::policy::{PolicyBuilder, RuleId};
+use callgate::compiler::syscalls;
+use callgate::{Action, probe};
+
 const CHILD: &str = "CALLGATE_TEST_CHILD";
 
+/// Runs a test's body in a process of its own, since a filter is for good.
+///
 /// In the parent: runs the test of this name again in a child, and returns how that ended. In the child: runs the
 /// body, and ends with 0, or with 101 if it panics.
 pub fn in_child(test: &str, body: impl FnOnce()) -> ExitStatus {
@@ -22,4 +30,20 @@ pub fn in_child(test: &str, body: impl FnOnce()) -> ExitStatus {
 pub fn passes_in_child(test: &str, body: impl FnOnce()) {
     let status = in_child(test, body);
     assert!(status.success(), "{test} in a child: {status}");
+}
+
+/// Allows everything but `name`.
+pub fn all_but(name: &str, action: Action) -> Program {
+    let arch = probe::native_arch().unwrap();
+    let mut builder = PolicyBuilder::new(arch, Action::Allow);
+    builder
+        .rule(
+            arch,
+            syscalls::number(arch, name).unwrap(),
+            RuleId(0),
+            action,
+            &[],
+        )
+        .unwrap();
+    compile(&builder.build()).unwrap()
 }
