@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::multiplex::Multiplexed;
 use super::{Condition, Policy, Rule, RuleId, Test};
 use crate::action::Action;
 use crate::arch::Arch;
@@ -56,9 +57,15 @@ pub(super) fn too_wide(
     conditions: &[Condition],
     arch: Arch,
     call: syscalls::Numbers,
+    through: Option<Multiplexed>,
 ) -> Option<Notice> {
-    let nr = call.on(arch)?;
-    for (index, condition) in conditions.iter().enumerate() {
+    // Where only the multiplexer has it, conditions on argument 0 are lost, which is another notice.
+    let (nr, selector) = match (call.on(arch), through) {
+        (Some(nr), _) => (nr, None),
+        (None, through) => (through?.on(arch)?, Some(through?.selector)),
+    };
+    let counts = |condition: &Condition| selector.is_none() || condition.arg != 0;
+    for (index, condition) in conditions.iter().enumerate().filter(|(_, c)| counts(c)) {
         let cut = condition.on(arch);
         let differs = |value: &u64| condition.test.holds(*value) != cut.test.holds(*value);
         let narrow = |value: u64| value & arch.argument_mask();
@@ -72,7 +79,7 @@ pub(super) fn too_wide(
                 "on {arch} arguments have 32 bits, so this value of `{}` is cut to them",
                 call.name()
             );
-            let mut args = [0; 6];
+            let mut args = [selector.unwrap_or(0), 0, 0, 0, 0, 0];
             args[usize::from(condition.arg)] = value;
             return Some(
                 Notice::new(Code::DatumTooWide, path, message).witness(Call::new(arch, nr, args)),

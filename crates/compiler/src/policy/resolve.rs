@@ -191,11 +191,11 @@ impl<'a> Draft<'a> {
                 self.unknown_name(entry, index)?;
                 continue;
             };
-            for arch in self.archs.iter().filter(|arch| !arch.has_64bit_arguments()) {
-                self.notices
-                    .extend(examine::too_wide(entry, &conditions, *arch, call));
-            }
             let through = Multiplexed::of(call);
+            for arch in self.archs.iter().filter(|arch| !arch.has_64bit_arguments()) {
+                let notice = examine::too_wide(entry, &conditions, *arch, call, through);
+                self.notices.extend(notice);
+            }
             if let Some(through) = through {
                 self.lost_condition(entry, call, through);
             }

@@ -231,7 +231,7 @@ impl<'a> Object<'a> {
                 let message = format!("{} occurs twice", quoted(name));
                 return Err(ProfileError::new(Code::DuplicateMember, path(), message));
             }
-            let only_case = |known: &&&str| known.eq_ignore_ascii_case(name) && **known != name;
+            let only_case = |known: &&&str| differ_in_case_only(known, name);
             if let Some(known) = known.iter().find(only_case) {
                 let message = format!("`{name}` differs from `{known}` only in case");
                 let error = ProfileError::new(Code::MemberCase, path(), message);
@@ -259,6 +259,17 @@ impl<'a> Object<'a> {
 fn member<'a>(members: &'a [Member<'a>], name: &str) -> Option<&'a Json<'a>> {
     let is_there = |(n, json): &&Member<'_>| n == name && *json != Json::Null;
     members.iter().find(is_there).map(|(_, json)| json)
+}
+
+/// Whether two names are one to Go's JSON reader, which folds case beyond ASCII: U+017F is a small `s` to it, and U+212A
+/// a capital `K`.
+fn differ_in_case_only(known: &str, name: &str) -> bool {
+    let folded = |c: char| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        _ => c.to_ascii_lowercase(),
+    };
+    known != name && known.chars().map(folded).eq(name.chars().map(folded))
 }
 
 /// So few members that comparing each with each takes no time.
