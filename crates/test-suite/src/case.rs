@@ -59,6 +59,10 @@ pub struct Case {
     /// Codes of notices that must be given.
     #[serde(default)]
     pub notices: Vec<String>,
+    /// The flags that the filter must be loaded with, without their prefix.
+    pub flags: Option<Vec<String>>,
+    /// Whether a listener must be asked for.
+    pub listener: Option<bool>,
     /// Codes of notices that must not be given.
     #[serde(default)]
     pub no_notices: Vec<String>,

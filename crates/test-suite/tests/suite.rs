@@ -1,8 +1,10 @@
 //! Every case of the suite, put to everything that can answer it.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)] // A test throughout.
 
+use std::fs;
+
 use callgate::compiler::decision::lower::lower;
-use callgate::{Action, Call, CompileError, Filter, Profile, probe};
+use callgate::{Action, Arch, Call, CompileError, Context, Filter, Profile, probe};
 use callgate_test_suite::case::{self, Case};
 use callgate_test_suite::live;
 use callgate_test_suite::naive::Naive;
@@ -45,13 +47,16 @@ fn every_case_is_answered_alike() {
     assert!(cases.len() >= 150, "only {} cases", cases.len());
 }
 
-fn compile(case: &Case) -> Result<Filter, CompileError> {
-    Filter::compile(&Profile::parse(&case.json())?, &case.context())
+fn compile(json: &[u8], context: &Context) -> Result<Filter, CompileError> {
+    Filter::compile(&Profile::parse(json)?, context)
 }
 
 fn refused(case: &Case, code: &str, tally: &mut Tally) -> Result<(), String> {
     tally.refusals += 1;
-    let error = match compile(case) {
+    if Naive::read(&case.json(), &case.context()).is_ok() {
+        return Err("the naive reading takes it".to_owned());
+    }
+    let error = match compile(&case.json(), &case.context()) {
         Ok(_) => return Err("it is not refused".to_owned()),
         Err(CompileError::Profile(error)) => error,
         Err(other) => return Err(format!("another refusal: {other}")),
@@ -67,7 +72,7 @@ fn refused(case: &Case, code: &str, tally: &mut Tally) -> Result<(), String> {
 
 fn answered(case: &Case, tally: &mut Tally) -> Result<(), String> {
     let (json, context) = (case.json(), case.context());
-    let filter = compile(case).map_err(|error| error.to_string())?;
+    let filter = compile(&json, &context).map_err(|error| error.to_string())?;
     let codes: Vec<String> = filter
         .notices()
         .iter()
@@ -79,6 +84,7 @@ fn answered(case: &Case, tally: &mut Tally) -> Result<(), String> {
     if let Some(code) = case.no_notices.iter().find(|code| codes.contains(code)) {
         return Err(format!("notice {code}"));
     }
+    loaded_as_expected(case, &filter)?;
     let naive = Naive::read(&json, &context)?;
     let graph = lower(filter.policy());
     for (call, expected) in case.calls() {
@@ -94,6 +100,25 @@ fn answered(case: &Case, tally: &mut Tally) -> Result<(), String> {
         }
     }
     answered_live(case, &filter, tally)
+}
+
+fn loaded_as_expected(case: &Case, filter: &Filter) -> Result<(), String> {
+    let flags = filter.flags().iter().map(|flag| flag.oci_name());
+    let flags: Vec<&str> = flags
+        .map(|name| name.trim_start_matches("SECCOMP_FILTER_FLAG_"))
+        .collect();
+    if case
+        .flags
+        .as_ref()
+        .is_some_and(|expected| *expected != flags)
+    {
+        return Err(format!("flags {flags:?}"));
+    }
+    let listener = filter.needs_listener();
+    if case.listener.is_some_and(|expected| expected != listener) {
+        return Err(format!("listener: {listener}"));
+    }
+    Ok(())
 }
 
 fn answered_live(case: &Case, filter: &Filter, tally: &mut Tally) -> Result<(), String> {
@@ -120,6 +145,26 @@ fn same(who: &str, call: &Call, action: Action, expected: Action) -> Result<(), 
     ))
 }
 
+/// The corpus of documents with one mistake each: the second reading finds every mistake, too.
+#[test]
+fn broken_documents_are_refused_by_both_readings() {
+    let folder = case::workspace().join("testdata/profiles/broken");
+    let context = Context::new(Arch::X86_64, "6.18".parse().unwrap());
+    let mut documents = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        documents += 1;
+        let json = fs::read(&path).unwrap();
+        let name = path.display();
+        assert!(compile(&json, &context).is_err(), "{name}");
+        assert!(Naive::read(&json, &context).is_err(), "{name}");
+    }
+    assert!(documents >= 130, "only {documents} documents");
+}
+
 #[test]
 fn names_of_cases_are_unique() {
     let mut names: Vec<String> = case::all().into_iter().map(|case| case.name).collect();
@@ -131,7 +176,7 @@ fn names_of_cases_are_unique() {
 
 #[test]
 fn the_live_kernel_is_asked() {
-    if probe::native_arch() != Some(callgate::Arch::X86_64) || !probe::has_filters() {
+    if probe::native_arch() != Some(Arch::X86_64) || !probe::has_filters() {
         eprintln!("skipped: the live kernel's answers: needs seccomp on x86_64");
     }
 }

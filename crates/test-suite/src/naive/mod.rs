@@ -4,7 +4,11 @@
 //! follows docs/meaning.md sentence by sentence, looking at the whole document anew for each call. So a mistake in how the
 //! compiler reads, resolves, orders or lowers would have to be made here too, in another form, to stay unseen.
 //!
-//! It reads what random profiles have; of broken documents it refuses what those may break.
+//! [`refusals`] reads the document fail-closed, and [`json`] sees that no member occurs twice (anywhere: of a whole
+//! configuration the compiler looks at the way to the profile only).
+
+mod json;
+mod refusals;
 
 use std::cmp::Reverse;
 
@@ -37,11 +41,7 @@ impl<'a> Naive<'a> {
     /// # Errors
     /// What is wrong with it, in a word.
     pub fn read(json: &[u8], context: &'a Context) -> Result<Naive<'a>, String> {
-        let document: Value = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-        let seccomp = match document.get("ociVersion") {
-            Some(_) => document["linux"]["seccomp"].clone(),
-            None => document,
-        };
+        let seccomp = refusals::seccomp_of(&json::read(json)?)?;
         let naive = Naive { seccomp, context };
         naive.check()?;
         Ok(naive)
@@ -242,19 +242,10 @@ impl<'a> Naive<'a> {
         }
     }
 
+    /// Refuses what can't be meant in the context.
     fn check(&self) -> Result<(), String> {
-        let seccomp = &self.seccomp;
-        check_errno(&seccomp["defaultAction"], &seccomp["defaultErrnoRet"])?;
-        if seccomp["defaultAction"] == "SCMP_ACT_NOTIFY" {
+        if self.seccomp["defaultAction"] == "SCMP_ACT_NOTIFY" {
             return Err("NOTIFY as default".to_owned());
-        }
-        for entry in seccomp["syscalls"].as_array().into_iter().flatten() {
-            check_errno(&entry["action"], &entry["errnoRet"])?;
-            for arg in list(&entry["args"]) {
-                if arg["index"].as_u64().is_none_or(|index| index > 5) {
-                    return Err("index".to_owned());
-                }
-            }
         }
         for entry in self.entries() {
             for name in names(entry) {
@@ -311,20 +302,6 @@ fn names(entry: &Value) -> Vec<String> {
                 .filter_map(|name| name.as_str().map(str::to_owned)),
         )
         .collect()
-}
-
-fn check_errno(action: &Value, errno: &Value) -> Result<(), String> {
-    let max = match action.as_str() {
-        Some("SCMP_ACT_ERRNO") => 4095,
-        Some("SCMP_ACT_TRACE") => 65535,
-        Some(_) if errno.is_null() => return Ok(()),
-        _ => return Err("no action, or an errno that doesn't belong".to_owned()),
-    };
-    if errno.as_u64().is_some_and(|number| number > max) {
-        Err("errno".to_owned())
-    } else {
-        Ok(())
-    }
 }
 
 fn action(name: &Value, errno: &Value, number: &Value, arch: Arch) -> Action {
