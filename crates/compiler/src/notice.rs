@@ -75,6 +75,82 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them, by number.
+    pub const ALL: [Code; 30] = {
+        use Code::*;
+        [
+            Syntax,
+            WrongType,
+            DuplicateMember,
+            MemberCase,
+            UnknownMember,
+            MissingMember,
+            UnknownName,
+            OutOfRange,
+            NotTogether,
+            NoSeccomp,
+            NotifyRefused,
+            Conflict,
+            StrictSyscall,
+            TooLarge,
+            FilterTooLong,
+            IgnoredMember,
+            UnknownSyscall,
+            NoNames,
+            ForeignArchitecture,
+            DatumOutsideMask,
+            DatumTooWide,
+            RepeatedArgument,
+            DeadRule,
+            LostCondition,
+            RedundantRule,
+            IgnoredValue,
+            IgnoredFlag,
+            PrefixRule,
+            OrderDependent,
+            NotProved,
+        ]
+    };
+
+    /// What it is about, in a line.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Code::Syntax => "the document is not JSON, or nested too deep",
+            Code::WrongType => "a value of another type than its member has",
+            Code::DuplicateMember => "a member that occurs twice",
+            Code::MemberCase => "a member that differs from a known one only in case",
+            Code::UnknownMember => "an unknown member where it could change what is meant",
+            Code::MissingMember => "a member that must be there is missing",
+            Code::UnknownName => {
+                "an unknown action, operator, flag, architecture, capability or errno"
+            }
+            Code::OutOfRange => "a value out of range",
+            Code::NotTogether => "two things that exclude each other",
+            Code::NoSeccomp => "a configuration without a seccomp part",
+            Code::NotifyRefused => "NOTIFY where it can't be",
+            Code::Conflict => "rules with the same conditions and different actions",
+            Code::StrictSyscall => "an unknown system call, in strict mode",
+            Code::TooLarge => "a document larger than any profile",
+            Code::FilterTooLong => "a filter longer than the kernel takes",
+            Code::IgnoredMember => "an unknown member at the top level",
+            Code::UnknownSyscall => "a system call that no architecture has",
+            Code::NoNames => "an entry without a system call",
+            Code::ForeignArchitecture => "an architecture that can't occur under the kernel",
+            Code::DatumOutsideMask => "bits to compare that the mask leaves out",
+            Code::DatumTooWide => "a value that 32-bit arguments can't have",
+            Code::RepeatedArgument => "conditions on one argument, any of which suffices",
+            Code::DeadRule => "a rule that decides nothing",
+            Code::LostCondition => "a condition that a multiplexed call loses",
+            Code::RedundantRule => "a rule that does what the default action does",
+            Code::IgnoredValue => "a second value for an operator that takes one",
+            Code::IgnoredFlag => "a flag without effect",
+            Code::PrefixRule => "a rule behind a shorter one that stands later",
+            Code::OrderDependent => "rules whose order in the document would give another verdict",
+            Code::NotProved => "a filter too intricate to be proved",
+        }
+    }
+
     /// Whether it ends the reading.
     #[must_use]
     pub fn is_error(self) -> bool {
@@ -293,6 +369,15 @@ impl std::error::Error for ProfileError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codes_are_listed_by_number() {
+        assert!(Code::ALL.is_sorted_by_key(|code| code.number()));
+        let errors = Code::ALL.iter().filter(|code| code.is_error()).count();
+        assert_eq!((errors, Code::ALL.len() - errors), (15, 15));
+        let titles: std::collections::BTreeSet<_> = Code::ALL.map(Code::title).into();
+        assert_eq!(titles.len(), Code::ALL.len());
+    }
 
     #[test]
     fn paths_are_written_as_in_a_program() {

@@ -81,6 +81,11 @@ impl Profile {
             let seccomp = seccomp_of(&root)?;
             return profile(&seccomp.object(&PROFILE)?, Format::OciConfig);
         }
+        if let Some(linux) = root.optional("linux") {
+            let message = "the document is a profile and a configuration in one";
+            let error = linux.error(Code::NotTogether, message);
+            return Err(error.help("keep the members of the profile, or `linux`"));
+        }
         let format = if is_docker(&root) {
             Format::Docker
         } else {

@@ -1,6 +1,8 @@
 //! Profile → plain OCI seccomp JSON, for a context.
+//!
+//! Structures rather than maps: their members have one order, whatever features of `serde_json` are on.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::{Arg, Entry, Operator, Profile};
 use crate::action::Action;
@@ -13,35 +15,21 @@ impl Profile {
     /// runtime-spec's order.
     #[must_use]
     pub fn to_oci_json(&self, context: &Context) -> String {
-        let mut members = Map::new();
-        let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
         let default = self.default_action.on(context.arch);
-        put("defaultAction", default.oci_name().into());
-        if let Some(datum) = datum(default) {
-            put("defaultErrnoRet", datum.into());
-        }
-        put("architectures", self.architecture_names(context).into());
-        if !self.flags.is_empty() {
-            put(
-                "flags",
-                self.flags
-                    .iter()
-                    .map(|flag| flag.oci_name())
-                    .collect::<Vec<_>>()
-                    .into(),
-            );
-        }
-        if let Some(path) = &self.listener_path {
-            put("listenerPath", path.as_str().into());
-        }
-        if let Some(metadata) = &self.listener_metadata {
-            put("listenerMetadata", metadata.as_str().into());
-        }
-        let entries = self
-            .entries_in(context)
-            .map(|entry| entry_json(entry, context.arch));
-        put("syscalls", entries.collect::<Vec<_>>().into());
-        pretty(&members)
+        let entries = self.entries_in(context);
+        let seccomp = Seccomp {
+            default_action: default.oci_name(),
+            default_errno_ret: datum(default),
+            architectures: self.architecture_names(context),
+            flags: self.flags.iter().map(|flag| flag.oci_name()).collect(),
+            listener_path: self.listener_path.as_deref(),
+            listener_metadata: self.listener_metadata.as_deref(),
+            syscalls: entries
+                .map(|entry| Syscall::new(entry, context.arch))
+                .collect(),
+        };
+        // Strings and numbers can always be written.
+        serde_json::to_string_pretty(&seccomp).unwrap_or_default() + "\n"
     }
 
     fn architecture_names(&self, context: &Context) -> Vec<String> {
@@ -56,45 +44,64 @@ impl Profile {
     }
 }
 
-/// The members in their order; `serde_json` sorts them unless a feature of it is on.
-fn pretty(members: &Map<String, Value>) -> String {
-    const ORDER: [&str; 7] = [
-        "defaultAction",
-        "defaultErrnoRet",
-        "architectures",
-        "flags",
-        "listenerPath",
-        "listenerMetadata",
-        "syscalls",
-    ];
-    let present = ORDER
-        .iter()
-        .filter_map(|name| Some((name, members.get(*name)?)));
-    let lines = present.map(|(name, value)| {
-        let text = serde_json::to_string_pretty(value).unwrap_or_default();
-        format!("  \"{name}\": {}", text.replace('\n', "\n  "))
-    });
-    format!("{{\n{}\n}}\n", lines.collect::<Vec<_>>().join(",\n"))
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Seccomp<'a> {
+    default_action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default_errno_ret: Option<u16>,
+    architectures: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flags: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listener_path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listener_metadata: Option<&'a str>,
+    syscalls: Vec<Syscall<'a>>,
 }
 
-fn entry_json(entry: &Entry, arch: Arch) -> Value {
-    let action = entry.action.on(arch);
-    let mut value = json!({ "names": entry.names, "action": action.oci_name() });
-    if let Some(datum) = datum(action) {
-        value["errnoRet"] = datum.into();
-    }
-    if !entry.args.is_empty() {
-        value["args"] = entry.args.iter().map(arg_json).collect();
-    }
-    value
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Syscall<'a> {
+    names: &'a [String],
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno_ret: Option<u16>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    args: Vec<Condition>,
 }
 
-fn arg_json(arg: &Arg) -> Value {
-    let mut value = json!({ "index": arg.index, "value": arg.value, "op": arg.op.oci_name() });
-    if arg.op == Operator::MaskedEq {
-        value["valueTwo"] = arg.value_two.into();
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Condition {
+    index: u8,
+    value: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_two: Option<u64>,
+    op: &'static str,
+}
+
+impl Syscall<'_> {
+    fn new(entry: &Entry, arch: Arch) -> Syscall<'_> {
+        let action = entry.action.on(arch);
+        Syscall {
+            names: &entry.names,
+            action: action.oci_name(),
+            errno_ret: datum(action),
+            args: entry.args.iter().map(Condition::new).collect(),
+        }
     }
-    value
+}
+
+impl Condition {
+    fn new(arg: &Arg) -> Condition {
+        Condition {
+            index: arg.index,
+            value: arg.value,
+            value_two: (arg.op == Operator::MaskedEq).then_some(arg.value_two),
+            op: arg.op.oci_name(),
+        }
+    }
 }
 
 fn datum(action: Action) -> Option<u16> {
