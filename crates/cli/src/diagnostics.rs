@@ -1,8 +1,9 @@
 //! Errors and notices about a profile, with the lines that they are about.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 use callgate::compiler::notice::{Code, JsonPath, Place, Segment};
 use callgate::{Arch, Notice, ProfileError};
 use jsonc_parser::ast::{ObjectProp, Value};
@@ -30,7 +31,7 @@ struct Diagnostic<'a> {
 
 pub(crate) fn show_error(source: &Source<'_>, error: &ProfileError) {
     show(
-        source,
+        &Document::new(source),
         &Diagnostic {
             level: Level::ERROR,
             code: error.code,
@@ -43,10 +44,17 @@ pub(crate) fn show_error(source: &Source<'_>, error: &ProfileError) {
     );
 }
 
-pub(crate) fn show_notice(source: &Source<'_>, notice: &Notice, arch: Arch) {
+pub(crate) fn show_notices(source: &Source<'_>, notices: &[Notice], arch: Arch) {
+    let document = Document::new(source);
+    for notice in notices {
+        show_notice(&document, notice, arch);
+    }
+}
+
+fn show_notice(document: &Document<'_>, notice: &Notice, arch: Arch) {
     let witness = notice.witness.map(|witness| call::display(&witness, arch));
     show(
-        source,
+        document,
         &Diagnostic {
             level: Level::WARNING,
             code: notice.code,
@@ -59,37 +67,20 @@ pub(crate) fn show_notice(source: &Source<'_>, notice: &Notice, arch: Arch) {
     );
 }
 
-fn show(source: &Source<'_>, diagnostic: &Diagnostic<'_>) {
-    anstream::eprintln!("{}\n", render(source, diagnostic));
+fn show(document: &Document<'_>, diagnostic: &Diagnostic<'_>) {
+    anstream::eprintln!("{}\n", render(document, diagnostic));
 }
 
-fn render(source: &Source<'_>, diagnostic: &Diagnostic<'_>) -> String {
+fn render(document: &Document<'_>, diagnostic: &Diagnostic<'_>) -> String {
     let code = diagnostic.code.to_string();
     let title = diagnostic
         .level
         .clone()
         .primary_title(diagnostic.message)
         .id(code.as_str());
-    let text = std::str::from_utf8(source.bytes).ok();
-    let document = Document::new(text.unwrap_or(""));
-    let place = text.and_then(|_| document.place(&diagnostic.place, diagnostic.code));
-    let where_it_is = format!("{}: {}", source.name, diagnostic.place);
-    let mut group = match place {
-        Some(range) => {
-            let mut snippet = Snippet::source(document.text).path(source.name);
-            snippet = snippet.annotation(
-                AnnotationKind::Primary
-                    .span(range)
-                    .label(path_label(&diagnostic.place)),
-            );
-            for (path, how) in diagnostic.related {
-                if let Some(range) = document.place(&Place::Path(path.clone()), diagnostic.code) {
-                    snippet =
-                        snippet.annotation(AnnotationKind::Context.span(range).label(how.as_str()));
-                }
-            }
-            Group::with_title(title).element(snippet)
-        }
+    let where_it_is = format!("{}: {}", document.name, diagnostic.place);
+    let mut group = match document.place(&diagnostic.place, diagnostic.code) {
+        Some(range) => Group::with_title(title).element(snippet(document, range, diagnostic)),
         None => Group::with_title(title).element(Level::NOTE.message(where_it_is.as_str())),
     };
     if let Some(note) = &diagnostic.note {
@@ -101,6 +92,33 @@ fn render(source: &Source<'_>, diagnostic: &Diagnostic<'_>) -> String {
     Renderer::styled().render(&[group])
 }
 
+/// The lines of a place, and of those that have to do with it.
+fn snippet<'a>(
+    document: &'a Document<'_>,
+    range: Range<usize>,
+    diagnostic: &'a Diagnostic<'_>,
+) -> Snippet<'a, Annotation<'a>> {
+    let related = diagnostic.related.iter().filter_map(|(path, how)| {
+        let range = document.place(&Place::Path(path.clone()), diagnostic.code)?;
+        Some((range, how))
+    });
+    let related: Vec<_> = related.collect();
+    let ranges = || std::iter::once(&range).chain(related.iter().map(|(range, _)| range));
+    let first = ranges().map(|range| range.start).min().unwrap_or_default();
+    let last = ranges().map(|range| range.end).max().unwrap_or_default();
+    let (lines, number) = document.lines(&(first..last));
+    let within = |range: &Range<usize>| range.start - lines.start..range.end - lines.start;
+    let label = path_label(&diagnostic.place);
+    let snippet = Snippet::source(&document.text[lines.clone()])
+        .path(document.name)
+        .line_start(number)
+        .annotation(AnnotationKind::Primary.span(within(&range)).label(label));
+    related.iter().fold(snippet, |snippet, (range, how)| {
+        let annotation = AnnotationKind::Context.span(within(range));
+        snippet.annotation(annotation.label(how.as_str()))
+    })
+}
+
 fn path_label(place: &Place) -> String {
     match place {
         Place::Path(path) => path.to_string(),
@@ -108,14 +126,42 @@ fn path_label(place: &Place) -> String {
     }
 }
 
-/// A JSON text in which places can be found.
+/// A JSON text in which places can be found: many at the price of one, for a profile may be all mistakes.
 struct Document<'a> {
+    name: &'a str,
     text: &'a str,
+    /// Where each line begins; no lines if the bytes are no text, in which no place can be shown.
+    line_starts: Vec<usize>,
+    /// Read when a path is first looked for: a text that isn't JSON is never put to a parser that recurses.
+    root: OnceCell<Option<Value<'a>>>,
 }
 
 impl<'a> Document<'a> {
-    fn new(text: &'a str) -> Document<'a> {
-        Document { text }
+    fn new(source: &Source<'a>) -> Document<'a> {
+        let text = std::str::from_utf8(source.bytes);
+        let line_starts = text.map(|text| {
+            let behind_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(behind_breaks).collect()
+        });
+        Document {
+            name: source.name,
+            text: text.unwrap_or(""),
+            line_starts: line_starts.unwrap_or_default(),
+            root: OnceCell::new(),
+        }
+    }
+
+    /// The bytes of the lines that a range touches, and the number of the first.
+    fn lines(&self, range: &Range<usize>) -> (Range<usize>, usize) {
+        let number = self
+            .line_starts
+            .partition_point(|start| *start <= range.start);
+        let start = self.line_starts[number - 1];
+        let rest = &self.text[range.end..];
+        let end = rest
+            .find('\n')
+            .map_or(self.text.len(), |length| range.end + length);
+        (start..end, number)
     }
 
     /// The bytes of a place, on one line.
@@ -129,13 +175,8 @@ impl<'a> Document<'a> {
     }
 
     fn position(&self, line: usize, column: usize) -> Option<Range<usize>> {
-        let before: usize = self
-            .text
-            .split_inclusive('\n')
-            .take(line - 1)
-            .map(str::len)
-            .sum();
-        let mut start = (before + column - 1).min(self.text.len());
+        let before = *self.line_starts.get(line.saturating_sub(1))?;
+        let mut start = (before + column.saturating_sub(1)).min(self.text.len());
         while !self.text.is_char_boundary(start) {
             start -= 1;
         }
@@ -143,10 +184,16 @@ impl<'a> Document<'a> {
         Some(start..start + width)
     }
 
+    fn root(&self) -> Option<&Value<'a>> {
+        let parse = || {
+            let (collect, options) = (CollectOptions::default(), ParseOptions::default());
+            parse_to_ast(self.text, &collect, &options).ok()?.value
+        };
+        self.root.get_or_init(parse).as_ref()
+    }
+
     fn find(&self, path: &JsonPath, code: Code) -> Option<Range<usize>> {
-        let (collect, parse) = (CollectOptions::default(), ParseOptions::default());
-        let root = parse_to_ast(self.text, &collect, &parse).ok()?.value?;
-        let mut value = &root;
+        let mut value = self.root()?;
         let segments = path.segments();
         for (depth, segment) in segments.iter().enumerate() {
             let last = depth + 1 == segments.len();

@@ -117,9 +117,7 @@ impl Input {
             other => Failure::new(format!("{}: {other}", self.name)),
         })?;
         if notices {
-            for notice in filter.notices() {
-                diagnostics::show_notice(&self.source(), notice, context.arch);
-            }
+            diagnostics::show_notices(&self.source(), filter.notices(), context.arch);
         }
         Ok(filter)
     }
