@@ -107,7 +107,7 @@ fn parse_arg(text: &str) -> Result<u64, String> {
             {
                 ": names of constants are not known yet, so write its number"
             } else {
-                ": an argument is a number, decimal or 0x…, and may be negative"
+                ": an argument is a number, decimal, 0x… or 0… (octal), and may be negative"
             };
             format!("`{part}` is not a number{hint}")
         })?;
@@ -115,7 +115,7 @@ fn parse_arg(text: &str) -> Result<u64, String> {
     Ok(value)
 }
 
-/// A number, if the text begins as one. Negative ones are sign-extended to 64 bits.
+/// A number, if the text begins as one: decimal, 0x…, or octal with a leading 0, as strace writes modes. Negative ones are sign-extended to 64 bits.
 fn parse_number(text: &str) -> Option<Result<u64, String>> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -127,9 +127,10 @@ fn parse_number(text: &str) -> Option<Result<u64, String>> {
     let hex = digits
         .strip_prefix("0x")
         .or_else(|| digits.strip_prefix("0X"));
-    let value = match hex {
-        Some(hex) => u64::from_str_radix(hex, 16),
-        None => digits.parse(),
+    let value = match (hex, digits.strip_prefix('0')) {
+        (Some(hex), _) => u64::from_str_radix(hex, 16),
+        (None, Some(octal)) if !octal.is_empty() => u64::from_str_radix(octal, 8),
+        (None, _) => digits.parse(),
     };
     let magnitude = match value {
         Ok(value) if !negative || value <= 1 << 63 => value,
@@ -198,6 +199,8 @@ mod tests {
         assert_eq!(call("x32:1()").nr, 0x4000_0001);
         assert_eq!(call("x32:write()").nr, 0x4000_0001);
         assert_eq!(call("close(0x8000000000000000)").args[0], 1 << 63);
+        assert_eq!(call("chmod(0, 0750)").args[1], 0o750);
+        assert_eq!(call("close(00)").args[0], 0);
     }
 
     #[test]
@@ -212,6 +215,7 @@ mod tests {
         assert!(error("x86_64:0x100000000()").contains("32 bits"));
         assert!(error("x86_64:-4294967296()").contains("32 bits"));
         assert!(error("read(18446744073709551616)").contains("too large"));
+        assert!(error("chmod(0, 0788)").contains("invalid digit"));
         assert!(error("").contains("NAME(ARGUMENTS)"));
     }
 

@@ -1,7 +1,6 @@
 //! What ends a command early, and with which status.
 
 use std::fmt::Display;
-use std::io;
 use std::process::ExitCode;
 
 /// Usage, input or output, or a profile that can't be taken.
@@ -11,16 +10,15 @@ pub(crate) const WRAPPER: u8 = 125;
 
 /// What ended a command. It is reported by `main`.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// Something is wrong; what, has been said if the message is empty.
-    Because { message: String, status: u8 },
-    /// Nobody reads on, which is the reader's good right.
-    ClosedPipe,
+pub(crate) struct Failure {
+    /// What is wrong; if empty, it has been said.
+    message: String,
+    status: u8,
 }
 
 impl Failure {
     pub(crate) fn new(message: impl Display) -> Failure {
-        Failure::Because {
+        Failure {
             message: message.to_string(),
             status: USAGE,
         }
@@ -32,31 +30,13 @@ impl Failure {
     }
 
     pub(crate) fn with_status(self, status: u8) -> Failure {
-        match self {
-            Failure::Because { message, .. } => Failure::Because { message, status },
-            Failure::ClosedPipe => self,
-        }
+        Failure { status, ..self }
     }
 
     pub(crate) fn report(self) -> ExitCode {
-        match self {
-            Failure::Because { message, status } => {
-                if !message.is_empty() {
-                    anstream::eprintln!("callgate: {message}");
-                }
-                ExitCode::from(status)
-            }
-            Failure::ClosedPipe => ExitCode::SUCCESS,
+        if !self.message.is_empty() {
+            anstream::eprintln!("callgate: {}", self.message);
         }
-    }
-}
-
-/// Of writing to standard output.
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
-            _ => Failure::new(format!("standard output: {error}")),
-        }
+        ExitCode::from(self.status)
     }
 }

@@ -89,12 +89,22 @@ fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return ExitCode::SUCCESS;
     }
-    let wraps = std::env::args_os()
-        .nth(1)
-        .is_some_and(|command| command == "run");
-    ExitCode::from(if wraps || printed.is_err() {
-        failure::WRAPPER
-    } else {
-        failure::USAGE
-    })
+    ExitCode::from(
+        if is_wrapper(std::env::args_os().skip(1)) || printed.is_err() {
+            failure::WRAPPER
+        } else {
+            failure::USAGE
+        },
+    )
+}
+
+/// Whether the command line names `run`, be it right otherwise or not.
+fn is_wrapper(args: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    // `--color WHEN` is the one option that may stand before the command.
+    let mut words = args.skip_while(|arg| arg.as_encoded_bytes().starts_with(b"--color="));
+    let first = words.next();
+    if first.as_ref().is_some_and(|first| first == "--color") {
+        return words.nth(1).is_some_and(|command| command == "run");
+    }
+    first.is_some_and(|command| command == "run")
 }

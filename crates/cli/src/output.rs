@@ -8,16 +8,30 @@ use tempfile::NamedTempFile;
 use crate::failure::Failure;
 
 /// Writes data to a file, or to standard output where there is none. A file appears complete, or stays as it was.
+///
+/// Who reads a pipe may stop when they have enough: that is no failure, and it changes no exit status.
 pub(crate) fn write(to: Option<&Path>, data: &[u8]) -> Result<(), Failure> {
-    match to {
-        Some(path) => write_file(path, data)
-            .map_err(|error| Failure::new(format!("{}: {error}", path.display()))),
-        None => {
-            let mut stdout = io::stdout().lock();
-            stdout.write_all(data)?;
-            Ok(stdout.flush()?)
+    let (written, name) = match to {
+        Some(path) => (write_file(path, data), path.display().to_string()),
+        None => (write_stdout(data), "standard output".to_owned()),
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("{name}: {error}")))
         }
+        _ => Ok(()),
     }
+}
+
+/// Writes text to standard output.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    write(None, text.as_bytes())
+}
+
+fn write_stdout(data: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(data)?;
+    stdout.flush()
 }
 
 fn write_file(path: &Path, data: &[u8]) -> io::Result<()> {
@@ -25,6 +39,8 @@ fn write_file(path: &Path, data: &[u8]) -> io::Result<()> {
     if path.metadata().is_ok_and(|there| !there.is_file()) {
         return std::fs::write(path, data);
     }
+    // A link stays: what it leads to is replaced.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

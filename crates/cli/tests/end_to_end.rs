@@ -62,6 +62,9 @@ fn run_passes_the_status_on() {
 fn runs_own_failures_are_125() {
     assert_eq!(status(&["run"]), 125);
     assert_eq!(status(&["run", "--frobnicate", "--", "true"]), 125);
+    assert_eq!(status(&["--color", "never", "run"]), 125);
+    assert_eq!(status(&["--color=never", "run"]), 125);
+    assert_eq!(status(&["--color", "run", "compile"]), 2);
     assert_eq!(status(&["run", "-p", "/nonexistent", "--", "true"]), 125);
     let broken = testdata("cli/typo.json");
     assert_eq!(
@@ -220,6 +223,95 @@ fn a_closed_pipe_ends_quietly() {
         (output.status.code(), stderr(&output)),
         (Some(0), String::new())
     );
+}
+
+/// The output of a command that nobody reads, and how it ended.
+fn unread(args: &[&str]) -> (Option<i32>, String) {
+    let mut reader = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+    let writer = reader.stdin.take().unwrap();
+    reader.wait().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callgate"));
+    let output = command
+        .args(args)
+        .stdout(Stdio::from(writer))
+        .output()
+        .unwrap();
+    (output.status.code(), stderr(&output))
+}
+
+#[test]
+fn a_check_fails_though_nobody_reads_why() {
+    let small = testdata("cli/small.json");
+    let small = small.to_str().unwrap();
+    let quiet = |status| (Some(status), String::new());
+    assert_eq!(
+        unread(&["simulate", small, "read", "--expect", "ALLOW"]),
+        quiet(0)
+    );
+    assert_eq!(
+        unread(&["simulate", small, "read", "--expect", "TRAP"]),
+        quiet(1)
+    );
+    assert_eq!(unread(&["prove", small, "default"]), quiet(1));
+    assert_eq!(unread(&["disassemble", small]), quiet(0));
+}
+
+#[test]
+fn an_expectation_is_held_against_something() {
+    let no_calls = [
+        "simulate",
+        "default",
+        "-f",
+        "/dev/null",
+        "--expect",
+        "ALLOW",
+    ];
+    assert_eq!(status(&no_calls), 2);
+}
+
+#[test]
+fn a_link_stays_and_what_it_leads_to_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("filter"), folder.path().join("link"));
+    fs::write(&file, "old").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    assert_eq!(
+        status(&[
+            "compile",
+            "default",
+            "--quiet",
+            "-o",
+            link.to_str().unwrap()
+        ]),
+        0
+    );
+    assert!(link.is_symlink() && !file.is_symlink());
+    assert!(fs::read(&file).unwrap().len() > 100);
+}
+
+#[test]
+fn a_profile_that_is_all_mistakes_is_told_in_bounded_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..3000).map(|n| format!("\"no_such_{n}\"")).collect();
+    let text = format!(
+        r#"{{ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{{ "action": "SCMP_ACT_ALLOW", "names": [{}] }}] }}"#,
+        names.join(",\n")
+    );
+    let path = profile(folder.path(), &text);
+    // Where each notice reads the whole profile anew this takes minutes.
+    let output = Command::new("timeout")
+        .args([
+            "60",
+            env!("CARGO_BIN_EXE_callgate"),
+            "compile",
+            &path,
+            "--format",
+            "base64",
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    assert!(stderr(&output).contains(":3000:1\n"));
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! `callgate compile`: the filter of a profile.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -78,12 +77,6 @@ fn formatted(program: &Program, format: Format) -> Vec<u8> {
         Format::Base64 => (STANDARD.encode(encode(program)) + "\n").into_bytes(),
         Format::C => to_c(program).into_bytes(),
         Format::Rust => to_rust(program).into_bytes(),
-        Format::Asm => {
-            let mut text = String::new();
-            for line in disassemble::lines(program) {
-                let _ = writeln!(text, "{line}");
-            }
-            text.into_bytes()
-        }
+        Format::Asm => disassemble::listing(program).into_bytes(),
     }
 }

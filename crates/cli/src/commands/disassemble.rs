@@ -1,7 +1,6 @@
 //! `callgate disassemble`: a filter as text, with names.
 
-use std::fmt;
-use std::io::{self, Write};
+use std::fmt::{self, Write as _};
 use std::process::ExitCode;
 
 use callgate::Arch;
@@ -14,6 +13,7 @@ use serde_json::json;
 use crate::context::ContextOptions;
 use crate::failure::Failure;
 use crate::input::AnyFilter;
+use crate::output;
 
 /// Print a filter's instructions, with jump targets and what its constants are
 #[derive(Args)]
@@ -39,40 +39,38 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let context = options.context.context()?;
     let filter = AnyFilter::read(&options.filter, &context)?;
     let programs = filter.programs();
-    let mut stdout = io::stdout().lock();
+    let mut text = String::new();
     if options.json {
         let filters: Vec<_> = programs.iter().map(to_json).collect();
-        writeln!(
-            stdout,
-            "{:#}",
-            json!({ "schema": "callgate.disassemble.v1", "filters": filters })
-        )?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    for (index, program) in programs.iter().enumerate() {
-        if programs.len() > 1 {
-            writeln!(
-                stdout,
-                "; filter {} of {}, the newest first",
-                index + 1,
-                programs.len()
-            )?;
-        }
-        for line in lines(program) {
-            writeln!(stdout, "{line}")?;
+        let document = json!({ "schema": "callgate.disassemble.v1", "filters": filters });
+        let _ = writeln!(text, "{document:#}");
+    } else {
+        for (index, program) in programs.iter().enumerate() {
+            if programs.len() > 1 {
+                let (number, of) = (index + 1, programs.len());
+                let _ = writeln!(text, "; filter {number} of {of}, the newest first");
+            }
+            text.push_str(&listing(program));
         }
     }
+    output::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// A program as text, a line an instruction.
+pub(crate) fn listing(program: &Program) -> String {
+    let lines = lines(program).into_iter();
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 /// A line, and the system calls that its constant may stand for.
-pub(crate) struct Named {
+struct Named {
     line: Line,
     comment: Option<String>,
 }
 
 /// The lines of a program, with names of system calls where numbers are compared.
-pub(crate) fn lines(program: &Program) -> Vec<Named> {
+fn lines(program: &Program) -> Vec<Named> {
     let archs = abi_at(program);
     let lines = disassemble(program).into_iter().zip(archs);
     let named = lines.map(|(line, audit)| {
@@ -100,7 +98,10 @@ fn syscall_name(line: &Line, audit: u32) -> Option<String> {
             ..
         } if line.word == Some(0) => {
             let arch = Arch::of_call(audit, k)?;
-            syscalls::name(arch, k).map(str::to_owned)
+            let name = syscalls::name(arch, k)?;
+            // The one ABI that shares its architecture value with another.
+            let prefix = if arch == Arch::X32 { "x32:" } else { "" };
+            Some(format!("{prefix}{name}"))
         }
         _ => None,
     }

@@ -41,6 +41,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 
 fn page(command: clap::Command) -> Result<Vec<u8>, Failure> {
     let mut page = Vec::new();
-    Man::new(command).render(&mut page)?;
+    let rendered = Man::new(command).render(&mut page);
+    rendered.map_err(|error| Failure::new(format!("the manual page: {error}")))?;
     Ok(page)
 }

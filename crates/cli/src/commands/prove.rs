@@ -1,6 +1,5 @@
 //! `callgate prove`: whether a filter means a profile.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use callgate::compiler::proof::{ProofError, prove};
@@ -12,6 +11,7 @@ use crate::call;
 use crate::context::ContextOptions;
 use crate::failure::Failure;
 use crate::input::{AnyFilter, Input};
+use crate::output;
 
 /// Prove that a filter, whoever compiled it, means a profile on every possible call
 ///
@@ -61,12 +61,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         Err(ProofError::Refuted { .. }) => 1,
         Err(error) => return Err(Failure::new(format!("{}: {error}", options.filter))),
     };
-    let mut stdout = io::stdout().lock();
-    if options.json {
-        writeln!(stdout, "{:#}", to_json(&outcome, &profile, context.arch))?;
+    let text = if options.json {
+        format!("{:#}\n", to_json(&outcome, &profile, context.arch))
     } else {
-        writeln!(stdout, "{}", sentence(&outcome, &profile, context.arch))?;
-    }
+        sentence(&outcome, &profile, context.arch) + "\n"
+    };
+    output::print(&text)?;
     Ok(ExitCode::from(status))
 }
 

@@ -108,9 +108,8 @@ fn not_started(
 }
 
 fn status_of(program: &OsString, status: ExitStatus) -> u8 {
-    const SIGSYS: i32 = 31;
     let signal = status.signal();
-    if signal == Some(SIGSYS) {
+    if signal == Some(libc::SIGSYS) {
         let program = program.to_string_lossy();
         anstream::eprintln!(
             "callgate: {program} was ended by SIGSYS: the profile kills or traps a call that it made"

@@ -1,7 +1,7 @@
 //! `callgate simulate`: what a filter says of calls.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,11 +15,12 @@ use crate::call::{self, Written};
 use crate::context::ContextOptions;
 use crate::failure::Failure;
 use crate::input::AnyFilter;
+use crate::output;
 
 /// Say what a filter answers to calls
 ///
-/// A CALL is written as strace writes it: socket(2, 1, 0). Arguments are numbers, decimal or 0x…, negative ones are
-/// sign-extended, and several may be joined by `|`; missing ones are 0. ABI:name(…) and ABI:number(…) name another
+/// A CALL is written as strace writes it: socket(2, 1, 0). Arguments are numbers, decimal, 0x… or octal with a
+/// leading 0; negative ones are sign-extended, and several may be joined by `|`; missing ones are 0. ABI:name(…) and ABI:number(…) name another
 /// ABI or a bare number.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -82,14 +83,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         .into_iter()
         .map(|written| outcome(&filter, written))
         .collect();
-    let mut stdout = io::stdout().lock();
-    if options.json {
-        writeln!(stdout, "{:#}", to_json(&outcomes, context.arch))?;
+    let text = if options.json {
+        format!("{:#}\n", to_json(&outcomes, context.arch))
     } else {
-        for outcome in &outcomes {
-            writeln!(stdout, "{}", line(outcome, context.arch))?;
-        }
-    }
+        let lines = outcomes.iter().map(|outcome| line(outcome, context.arch));
+        lines.map(|line| line + "\n").collect()
+    };
+    output::print(&text)?;
     let as_expected =
         |outcome: &Outcome| expected.is_none_or(|action| outcome.run.action == action);
     Ok(ExitCode::from(u8::from(!outcomes.iter().all(as_expected))))
@@ -125,6 +125,10 @@ fn calls(options: &Options, arch: Arch) -> Result<Vec<Written>, Failure> {
                     call.map_err(|error| Failure::new(format!("{name}:{}: {error}", number + 1)))?,
                 );
             }
+        }
+        // An expectation that nothing was held against would seem to be met.
+        if calls.is_empty() {
+            return Err(Failure::new(format!("{name}: no calls in it")));
         }
     }
     Ok(calls)

@@ -1,7 +1,7 @@
 //! `callgate syscalls`: the tables.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use callgate::Arch;
@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::output;
 
 /// Print system calls and their numbers on each ABI
 #[derive(Args)]
@@ -35,9 +36,8 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let calls = found(options);
-    let mut stdout = io::stdout().lock();
     if options.json {
-        writeln!(stdout, "{:#}", to_json(&calls))?;
+        output::print(&format!("{:#}\n", to_json(&calls)))?;
         return Ok(ExitCode::from(u8::from(calls.is_empty())));
     }
     if calls.is_empty() {
@@ -49,12 +49,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         ))
         .with_status(1));
     }
+    let mut text = String::new();
     for Found { name, numbers } in &calls {
-        match options.abi {
-            Some(_) => writeln!(stdout, "{:>10}  {name}", numbers[0].1)?,
-            None => writeln!(stdout, "{name:<28}  {}", grouped(numbers))?,
-        }
+        let _ = match options.abi {
+            Some(_) => writeln!(text, "{:>10}  {name}", numbers[0].1),
+            None => writeln!(text, "{name:<28}  {}", grouped(numbers)),
+        };
     }
+    output::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
