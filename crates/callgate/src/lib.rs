@@ -17,11 +17,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A runtime whose profiles have a `listenerPath` [sends](handoff::send) the listener there; an agent
+//! [receives](handoff::receive) it.
+//!
 //! A runtime that has its profile as `oci_spec::runtime::LinuxSeccomp` calls [`oci::compile`] in the parent and keeps the
 //! filter, or just [`initialize_seccomp`] in the child, as youki's libcontainer has it.
 #![deny(unsafe_code)]
 
 pub mod abi;
+#[cfg(feature = "oci-spec")]
+pub mod handoff;
 pub mod load;
 pub mod notify;
 #[cfg(feature = "oci-spec")]

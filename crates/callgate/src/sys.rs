@@ -177,6 +177,31 @@ pub(crate) fn set_listener_flags(listener: BorrowedFd<'_>, flags: u64) -> Result
     checked(result.into()).map(|_| ())
 }
 
+/// Who is at the other end of a Unix socket (`SO_PEERCRED`). Its id may be 0, for which `rustix` has no value.
+#[cfg(feature = "oci-spec")]
+pub(crate) fn peer(socket: BorrowedFd<'_>) -> Result<crate::handoff::Peer, Errno> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut length =
+        libc::socklen_t::try_from(size_of::<libc::ucred>()).map_err(|_| Errno(libc::EINVAL))?;
+    // SAFETY: the kernel writes at most `length` bytes to a structure of that size, and how many it wrote to a local.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    checked(result.into())?;
+    let libc::ucred { pid, uid, gid } = peer;
+    Ok(crate::handoff::Peer { pid, uid, gid })
+}
+
 /// Spawns a command that runs `before_exec` in the child, between fork and exec. A failure there comes back as the
 /// raw OS error that it returned.
 ///

@@ -1,6 +1,7 @@
 //! Filters in the live kernel: every action, every refusal, in processes of their own.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)] // A test throughout.
 
+#[allow(dead_code)]
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};

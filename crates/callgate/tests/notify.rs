@@ -15,32 +15,19 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use callgate::load::Options;
 use callgate::notify::{
     Listener, MemoryError, Notification, NotifyError, OpenHow, Outcome, Received, SocketAddress,
 };
-use callgate::{Action, Prepared};
-use common::all_but;
+use common::caller_of;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-/// A thread whose calls of `name` notify the listener, and what it comes to.
 fn caller<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> (Listener, JoinHandle<T>) {
-    let options = Options {
-        listener: true,
-        no_new_privs: true,
-        ..Options::default()
-    };
-    let prepared = Prepared::program(&all_but(name, Action::Notify), &options).unwrap();
-    let (sender, receiver) = mpsc::channel();
-    let caller = thread::spawn(move || {
-        sender.send(prepared.install().unwrap().unwrap()).unwrap();
-        body()
-    });
-    (Listener::new(receiver.recv().unwrap()).unwrap(), caller)
+    let (listener, caller) = caller_of(name, body);
+    (Listener::new(listener).unwrap(), caller)
 }
 
 fn next(listener: &Listener) -> Notification {

@@ -1,12 +1,16 @@
 //! A program to load, and a process to load it in.
 
+use std::os::fd::OwnedFd;
 use std::process::{Command, ExitStatus};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 
 use callgate::compiler::bpf::Program;
 use callgate::compiler::filter::compile;
 use callgate::compiler::policy::{PolicyBuilder, RuleId};
 use callgate::compiler::syscalls;
-use callgate::{Action, probe};
+use callgate::load::Options;
+use callgate::{Action, Prepared, probe};
 
 const CHILD: &str = "CALLGATE_TEST_CHILD";
 
@@ -46,4 +50,23 @@ pub fn all_but(name: &str, action: Action) -> Program {
         )
         .unwrap();
     compile(&builder.build()).unwrap()
+}
+
+/// A thread whose calls of `name` notify, the listener, and what the thread comes to.
+pub fn caller_of<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> (OwnedFd, JoinHandle<T>) {
+    let options = Options {
+        listener: true,
+        no_new_privs: true,
+        ..Options::default()
+    };
+    let prepared = Prepared::program(&all_but(name, Action::Notify), &options).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let caller = thread::spawn(move || {
+        sender.send(prepared.install().unwrap().unwrap()).unwrap();
+        body()
+    });
+    (receiver.recv().unwrap(), caller)
 }
