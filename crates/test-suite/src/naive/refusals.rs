@@ -17,6 +17,9 @@ pub(super) fn seccomp_of(document: &Value) -> Result<Value, String> {
     let document = object(document)?;
     let has = |names: &str| names.split(' ').any(|name| is_given(document.get(name)));
     let is_profile = has(PROFILE) || has(DOCKER_PROFILE);
+    if is_profile && has("linux") {
+        return Err("a profile and a configuration in one".to_owned());
+    }
     if is_profile || !has("ociVersion linux process root mounts hooks") {
         let docker = Docker::Allowed;
         profile(document, docker)?;
