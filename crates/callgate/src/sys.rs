@@ -223,7 +223,9 @@ pub(crate) struct Stopped {
 }
 
 /// `PTRACE_SECCOMP_GET_FILTER` (since 4.4, `ptrace(2)`).
-const GET_FILTER: libc::c_uint = 0x420c;
+///
+/// C libraries differ in the type of a request; this converts to each.
+const GET_FILTER: u16 = 0x420c;
 
 impl Stopped {
     /// Stops a process by `PTRACE_SEIZE` and `PTRACE_INTERRUPT`.
@@ -243,7 +245,7 @@ impl Stopped {
     /// The filter at an index, 0 being the oldest; `None` behind the last.
     pub(crate) fn filter(&self, index: usize) -> Result<Option<Vec<SockFilter>>, Errno> {
         // SAFETY: without a buffer only the length is returned.
-        let length = checked(unsafe { libc::ptrace(GET_FILTER, self.pid, index, 0_usize) });
+        let length = checked(unsafe { libc::ptrace(GET_FILTER.into(), self.pid, index, 0_usize) });
         let length = match length {
             Err(Errno(libc::ENOENT)) => return Ok(None),
             other => usize::try_from(other?).map_err(|_| Errno(libc::EOVERFLOW))?,
@@ -256,7 +258,7 @@ impl Stopped {
         };
         let mut insns = vec![empty; length];
         // SAFETY: the buffer has room for the length that the kernel has just said, and the process is stopped.
-        checked(unsafe { libc::ptrace(GET_FILTER, self.pid, index, insns.as_mut_ptr()) })?;
+        checked(unsafe { libc::ptrace(GET_FILTER.into(), self.pid, index, insns.as_mut_ptr()) })?;
         Ok(Some(insns))
     }
 }
