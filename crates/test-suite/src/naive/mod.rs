@@ -4,7 +4,7 @@
 //! follows docs/meaning.md sentence by sentence, looking at the whole document anew for each call. So a mistake in how the
 //! compiler reads, resolves, orders or lowers would have to be made here too, in another form, to stay unseen.
 //!
-//! [`refusals`] reads the document fail-closed, and [`json`] sees that no member occurs twice (anywhere: of a whole
+//! `refusals` reads the document fail-closed, and `json` sees that no member occurs twice (anywhere: of a whole
 //! configuration the compiler looks at the way to the profile only).
 
 mod json;
