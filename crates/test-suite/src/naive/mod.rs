@@ -138,21 +138,27 @@ impl<'a> Naive<'a> {
     }
 
     fn is_there(&self, entry: &Value) -> bool {
-        let arch = self.context.arch.docker_name();
+        let native = self.context.arch;
+        let other_name = match native {
+            Arch::X86 => "386",
+            Arch::Loongarch64 => "loongarch64",
+            _ => native.docker_name(),
+        };
+        let is_native = |name: &Value| name == native.docker_name() || name == other_name;
         let (includes, excludes) = (&entry["includes"], &entry["excludes"]);
         let held = |cap: &Value| {
             cap.as_str()
                 .is_some_and(|cap| self.context.capabilities.contains(cap))
         };
         let reached = |version: &Value| version.as_str().is_some_and(|text| self.reached(text));
-        if list(&excludes["arches"]).iter().any(|a| a == arch)
+        if list(&excludes["arches"]).iter().any(is_native)
             || list(&excludes["caps"]).iter().any(held)
             || reached(&excludes["minKernel"])
         {
             return false;
         }
         let arches = list(&includes["arches"]);
-        (arches.is_empty() || arches.iter().any(|a| a == arch))
+        (arches.is_empty() || arches.iter().any(is_native))
             && list(&includes["caps"]).iter().all(held)
             && (includes["minKernel"].is_null() || reached(&includes["minKernel"]))
     }
