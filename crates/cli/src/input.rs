@@ -109,7 +109,17 @@ impl Input {
 
     /// The filter that the profile in it comes to. What is wrong is shown; notices are if asked for.
     pub(crate) fn compile(&self, context: &Context, notices: bool) -> Result<Filter, Failure> {
-        let filter = Filter::compile(&self.profile()?, context).map_err(|error| match error {
+        self.compile_profile(&self.profile()?, context, notices)
+    }
+
+    /// As [`compile`](Self::compile), for who has read the profile in it already.
+    pub(crate) fn compile_profile(
+        &self,
+        profile: &Profile,
+        context: &Context,
+        notices: bool,
+    ) -> Result<Filter, Failure> {
+        let filter = Filter::compile(profile, context).map_err(|error| match error {
             callgate::CompileError::Profile(error) => {
                 diagnostics::show_error(&self.source(), &error);
                 Failure::said()

@@ -32,9 +32,10 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let context = options.context.context()?;
     let input = Input::read(&options.profile)?;
+    let profile = input.profile()?;
     // What can't be compiled is not printed either: it would be taken for a profile that works.
-    input.compile(&context, true)?;
-    let json = input.profile()?.to_oci_json(&context);
+    input.compile_profile(&profile, &context, true)?;
+    let json = profile.to_oci_json(&context);
     output::write(options.output.as_deref(), json.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
