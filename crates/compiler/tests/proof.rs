@@ -417,3 +417,85 @@ fn a_proof_that_would_take_too_much_is_given_up() {
         "{outcome:?}"
     );
 }
+
+/// A hundred rules over two arguments of six each, with five actions: as a diagram they are too large for any machine.
+fn pairs(native: Arch, kinds: u64, seed: &mut u64) -> Policy {
+    let actions = [
+        Action::Allow,
+        Action::Errno(13),
+        Action::Trap,
+        Action::Log,
+        Action::Trace(7),
+    ];
+    let mut builder = PolicyBuilder::new(native, Action::Errno(1));
+    for i in 0..100 {
+        let mut condition = |arg: u8| {
+            let datum = random(seed) >> (random(seed) % 64);
+            let test = match random(seed) % kinds {
+                0 => Test::Eq(datum),
+                1 => Test::Masked {
+                    mask: random(seed),
+                    value: random(seed),
+                },
+                2 => Test::Lt(datum),
+                3 => Test::Le(datum),
+                4 => Test::Ge(datum),
+                5 => Test::Gt(datum),
+                _ => Test::Ne(datum),
+            };
+            Condition { arg, test }
+        };
+        let first = u8::try_from(i % 6).unwrap();
+        let second = (first + 1 + u8::try_from(i / 6 % 5).unwrap()) % 6;
+        let conditions = [condition(first), condition(second)];
+        let action = actions[usize::try_from(random(seed) % 5).unwrap()];
+        // A conflict leaves the rule out.
+        let _ = builder.rule(native, 16, RuleId(i), action, &conditions);
+    }
+    builder.build()
+}
+
+#[test]
+fn a_hundred_rules_over_pairs_of_arguments_are_proved_rule_by_rule() {
+    let mut seed = 0xca11;
+    for native in [Arch::X86_64, Arch::M68k] {
+        // Equalities alone, with masks, and all comparisons.
+        for kinds in [1, 2, 7] {
+            let policy = pairs(native, kinds, &mut seed);
+            let proof = prove(&policy, &compile(&policy).unwrap());
+            assert!(proof.is_ok(), "{native}, {kinds} kinds of tests: {proof:?}");
+        }
+    }
+}
+
+/// What says something else is never proved, even where no call is found that shows it.
+#[test]
+fn mutants_of_a_hundred_rules_are_not_proved() {
+    let mut seed = 0xca11;
+    let policy = pairs(Arch::X86_64, 2, &mut seed);
+    let program = compile(&policy).unwrap();
+    let mut refuted = 0;
+    for (what, mutant) in mutants(&program).into_iter().step_by(311) {
+        match prove(&policy, &mutant) {
+            Ok(_) => {
+                for _ in 0..1000 {
+                    let call = sample(&program, &mut seed);
+                    let (a, b) = (program.simulate(&call), mutant.simulate(&call));
+                    assert_eq!(a.action, b.action, "{what}");
+                }
+            }
+            Err(ProofError::Refuted {
+                witness,
+                expected,
+                found,
+            }) => {
+                refuted += 1;
+                assert_ne!(expected, found);
+                assert_eq!(policy.decide(&witness).action, expected, "{what}");
+                assert_eq!(mutant.simulate(&witness).action, found, "{what}");
+            }
+            Err(error) => assert_eq!(error, ProofError::TooLarge, "{what}"),
+        }
+    }
+    assert!(refuted > 3, "only {refuted}");
+}

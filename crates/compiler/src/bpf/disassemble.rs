@@ -86,7 +86,8 @@ impl Line {
     #[must_use]
     pub fn text(&self) -> String {
         let target = |skip: usize| self.index + 1 + skip;
-        let Some(operation) = self.insn.operation() else {
+        let operation = self.insn.operation();
+        let Some(operation) = operation.filter(|operation| self.uses_all_fields(*operation)) else {
             return format!(
                 ".insn {:#06x}, {}, {}, {:#x}",
                 self.insn.code, self.insn.jt, self.insn.jf, self.insn.k
@@ -123,6 +124,27 @@ impl Line {
             Operation::Return(k) => format!("ret {k:#010x}"),
             Operation::ReturnAccumulator => "ret a".to_owned(),
         }
+    }
+
+    /// Whether nothing stands in the instruction that its operation doesn't look at: such a thing would be lost in
+    /// the mnemonic.
+    fn uses_all_fields(&self, operation: Operation) -> bool {
+        let Insn { jt, jf, k, .. } = self.insn;
+        let jumps = matches!(operation, Operation::JumpIf { .. });
+        let has_constant = !matches!(
+            operation,
+            Operation::Load(_, Value::Length)
+                | Operation::Compute(_, Operand::Index)
+                | Operation::JumpIf {
+                    operand: Operand::Index,
+                    ..
+                }
+                | Operation::Negate
+                | Operation::CopyToIndex
+                | Operation::CopyToAccumulator
+                | Operation::ReturnAccumulator
+        );
+        (jumps || jt == 0 && jf == 0) && (has_constant || k == 0)
     }
 
     /// What the instruction is about, as far as the filter's own terms go: the part of the call that is loaded,

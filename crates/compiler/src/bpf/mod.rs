@@ -5,7 +5,9 @@
 //! them. A program can be [simulated](Program::simulate), [printed](disassemble::disassemble) and written down
 //! for the kernel.
 
+pub mod assemble;
 pub mod check;
+pub mod cost;
 pub mod disassemble;
 pub mod emit;
 pub mod encode;

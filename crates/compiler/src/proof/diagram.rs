@@ -22,6 +22,9 @@ pub(super) struct NodeId(u32);
 pub(super) const NO: NodeId = NodeId(0);
 pub(super) const YES: NodeId = NodeId(1);
 
+/// The first bit of the arguments in the order: what asks for none before it depends on arguments alone.
+const FIRST_OF_ARGUMENTS: Bit = 64;
+
 /// A bit of a call, by its place in the order; the end has the last.
 type Bit = u16;
 const END: Bit = Bit::MAX;
@@ -68,7 +71,23 @@ pub(super) struct Diagrams {
     chosen: HashMap<(NodeId, NodeId, NodeId), NodeId, Hashing>,
     actions: Vec<Action>,
     max: usize,
+    named: Vec<Named>,
+    names: HashMap<(NodeId, NodeId, NodeId), NodeId, Hashing>,
 }
+
+/// A function that stands in others by its name, as an end: an action where a condition holds, another
+/// function elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named {
+    pub(super) condition: NodeId,
+    pub(super) action: NodeId,
+    pub(super) otherwise: NodeId,
+    /// How many named functions it falls through to in the end.
+    pub(super) depth: usize,
+}
+
+/// Ends from this index on are named functions; those below, actions.
+const FIRST_NAME: u32 = 1 << 30;
 
 impl Diagrams {
     pub(super) fn new(max: usize) -> Diagrams {
@@ -84,6 +103,8 @@ impl Diagrams {
             chosen: HashMap::default(),
             actions: Vec::new(),
             max,
+            named: Vec::new(),
+            names: HashMap::default(),
         }
     }
 
@@ -103,6 +124,69 @@ impl Diagrams {
             zero: index,
             one: index,
         })
+    }
+
+    /// A name for the function that answers with an action where a condition holds, and elsewhere like another one.
+    /// The same function made in the same way has one name.
+    pub(super) fn name(
+        &mut self,
+        condition: NodeId,
+        action: NodeId,
+        otherwise: NodeId,
+    ) -> Result<NodeId, ProofError> {
+        let key = (condition, action, otherwise);
+        if let Some(name) = self.names.get(&key) {
+            return Ok(*name);
+        }
+        let index = u32::try_from(self.named.len()).map_err(|_| ProofError::TooLarge)?;
+        let depth = self.named(otherwise).map_or(0, |named| named.depth + 1);
+        self.named.push(Named {
+            condition,
+            action,
+            otherwise,
+            depth,
+        });
+        let index = NodeId(FIRST_NAME.saturating_add(index));
+        let name = self.intern(Node {
+            bit: END,
+            zero: index,
+            one: index,
+        })?;
+        self.names.insert(key, name);
+        Ok(name)
+    }
+
+    /// What a name stands for, if the function is no more than a name.
+    pub(super) fn named(&self, id: NodeId) -> Option<Named> {
+        let node = self.at(id);
+        if node.bit != END {
+            return None;
+        }
+        let index = node.zero.0.checked_sub(FIRST_NAME)?;
+        self.named.get(usize::try_from(index).ok()?).copied()
+    }
+
+    /// Where a bit of 0 and a bit of 1 lead, if the function asks for one.
+    pub(super) fn ways(&self, id: NodeId) -> Option<[NodeId; 2]> {
+        let node = self.at(id);
+        (node.bit != END).then_some([node.zero, node.one])
+    }
+
+    /// Whether it asks for arguments or the instruction pointer first.
+    pub(super) fn is_of_arguments(&self, id: NodeId) -> bool {
+        let bit = self.at(id).bit;
+        (FIRST_OF_ARGUMENTS..END).contains(&bit)
+    }
+
+    /// The function that the first bit of `like` leads to one way or the other of.
+    pub(super) fn split(&mut self, like: NodeId, [zero, one]: [NodeId; 2]) -> Built {
+        let is_one = self.node(self.at(like).bit, NO, YES)?;
+        self.choose(is_one, one, zero)
+    }
+
+    /// How many nodes there are by now.
+    pub(super) fn count(&self) -> usize {
+        self.nodes.len()
     }
 
     fn node(&mut self, bit: Bit, zero: NodeId, one: NodeId) -> Built {
@@ -294,18 +378,6 @@ impl Diagrams {
         }
     }
 
-    /// What a function answers to a call.
-    pub(super) fn answer(&self, function: NodeId, call: &Call) -> Action {
-        let words = words(call);
-        let mut node = self.at(function);
-        while node.bit != END {
-            let one = words[usize::from(node.bit / 32)] >> (31 - node.bit % 32) & 1 == 1;
-            node = self.at(if one { node.one } else { node.zero });
-        }
-        let action = self.actions.get(node.zero.0 as usize);
-        action.copied().unwrap_or(Action::KillProcess)
-    }
-
     /// How many nodes a function has.
     pub(super) fn size(&self, function: NodeId) -> usize {
         let mut seen = std::collections::BTreeSet::new();
@@ -334,24 +406,6 @@ fn call(words: [u32; 16]) -> Call {
         instruction_pointer: wide(14),
         args: [2, 4, 6, 8, 10, 12].map(wide),
     }
-}
-
-/// The words of a call in the order of the bits.
-fn words(call: &Call) -> [u32; 16] {
-    use crate::call::{high_half, low_half};
-    let mut words = [0; 16];
-    words[0] = call.audit;
-    words[1] = call.nr;
-    for (i, arg) in call
-        .args
-        .iter()
-        .chain([&call.instruction_pointer])
-        .enumerate()
-    {
-        words[2 + 2 * i] = high_half(*arg);
-        words[3 + 2 * i] = low_half(*arg);
-    }
-    words
 }
 
 /// Multiplies and rotates: keys are small numbers of our own making, not anybody's input.

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::abbreviate::Abbreviations;
 use super::diagram::{Diagrams, Hashing, NodeId, Word};
 use super::{Built, ProofError};
 use crate::action::Action;
@@ -13,9 +14,14 @@ use crate::bpf::{Comparison, Compute, MEMORY_WORDS, Operand, Operation, Program,
 use crate::call::Call;
 
 /// The function that a program is.
-pub(super) fn program(diagrams: &mut Diagrams, program: &Program) -> Built {
+pub(super) fn program(
+    diagrams: &mut Diagrams,
+    abbreviations: &mut Abbreviations,
+    program: &Program,
+) -> Built {
     let mut lift = Lift {
         diagrams,
+        abbreviations,
         program,
         known: HashMap::default(),
     };
@@ -52,6 +58,7 @@ impl Default for State {
 
 struct Lift<'a> {
     diagrams: &'a mut Diagrams,
+    abbreviations: &'a mut Abbreviations,
     program: &'a Program,
     known: HashMap<Key, NodeId, Hashing>,
 }
@@ -95,7 +102,8 @@ impl Lift<'_> {
                         open.extend(ways);
                         continue;
                     };
-                    self.diagrams.choose(condition, yes, no)?
+                    let function = self.diagrams.choose(condition, yes, no)?;
+                    self.abbreviations.shorten(self.diagrams, function)?
                 }
             };
             self.known.insert(key, function);

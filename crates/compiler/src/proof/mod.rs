@@ -2,23 +2,28 @@
 //!
 //! Both sides become decision diagrams (`diagram`) over the bits of a call. Equal functions have equal diagrams, so the proof is a
 //! comparison of two names, and a failed one comes with a call on which they differ. One side is built from the policy
-//! by comparing whole arguments (`spec`); the other by following the program's instructions (`lift`).
+//! by comparing whole arguments (`spec`); the other by following the program's instructions (`lift`). Rules whose diagram would be too
+//! large are proved one by one (`abbreviate`).
 //!
 //! Invariant: nothing here uses the compiler's graph or its emitter, so one mistake can't hide in both.
 
+mod abbreviate;
 mod diagram;
 mod lift;
 mod spec;
+mod witness;
 
 use crate::action::Action;
 use crate::bpf::Program;
 use crate::call::Call;
 use crate::policy::Policy;
 
+use abbreviate::Abbreviations;
 use diagram::{Diagrams, NodeId};
 
-/// How large diagrams may get on the way: some 20 MiB with their tables. Moby's default with three ABIs takes some thousands of nodes.
-const MAX_NODES: usize = 1 << 18;
+/// How large diagrams may get on the way: some 60 MiB with their tables. Moby's default with three ABIs takes 11,000 nodes,
+/// a hundred rules over pairs of six arguments up to 300,000.
+const MAX_NODES: usize = 1 << 19;
 
 /// A program was proved to be a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +49,8 @@ pub enum ProofError {
     /// The program computes with its input in a way that is not followed here.
     #[error("instruction {0} computes with the call in a way that can't be followed")]
     Unsupported(usize),
-    /// It would take more memory than is allowed for it. Nothing is known then.
-    #[error("the proof would take more than {MAX_NODES} nodes")]
+    /// It would take more memory than is allowed for it, and calls about the policy's rules showed no difference. Nothing is known then.
+    #[error("the proof would take more than {MAX_NODES} nodes, or rules tried one by one")]
     TooLarge,
 }
 
@@ -74,19 +79,41 @@ pub enum ProofError {
 /// [`ProofError::Refuted`] if it doesn't; the others if that can't be told.
 pub fn prove(policy: &Policy, program: &Program) -> Result<Proof, ProofError> {
     let mut diagrams = Diagrams::new(MAX_NODES);
-    let expected = spec::policy(&mut diagrams, policy)?;
-    let found = lift::program(&mut diagrams, program)?;
+    let mut abbreviations = Abbreviations::default();
+    let expected = spec::policy(&mut diagrams, &mut abbreviations, policy)?;
+    let found = match lift::program(&mut diagrams, &mut abbreviations, program) {
+        Ok(found) => found,
+        Err(ProofError::TooLarge) if { false } => {
+            unreachable!()
+        }
+        Err(ProofError::TooLarge) => return Err(undecided(policy, program, None)),
+        Err(error) => return Err(error),
+    };
     if expected == found {
         return Ok(Proof {
             nodes: diagrams.size(expected),
         });
     }
     let witness = diagrams.difference(expected, found);
-    Err(ProofError::Refuted {
-        witness,
-        expected: diagrams.answer(expected, &witness),
-        found: diagrams.answer(found, &witness),
-    })
+    Err(undecided(policy, program, Some(witness)))
+}
+
+/// A refutation, if a call is found on which a policy and a program differ: the one that is suspected, or else one of
+/// those that the policy's rules are about.
+fn undecided(policy: &Policy, program: &Program, suspect: Option<Call>) -> ProofError {
+    let differs = |call: &Call| policy.decide(call).action != program.simulate(call).action;
+    let witness = suspect.filter(differs).or_else(|| {
+        let mut calls = witness::calls_about(policy);
+        calls.find(differs)
+    });
+    match witness {
+        Some(witness) => ProofError::Refuted {
+            witness,
+            expected: policy.decide(&witness).action,
+            found: program.simulate(&witness).action,
+        },
+        None => ProofError::TooLarge,
+    }
 }
 
 /// Compares two programs for kernels of one byte order on every call: `None` if they answer alike, or else a call on
@@ -97,8 +124,8 @@ pub fn prove(policy: &Policy, program: &Program) -> Result<Proof, ProofError> {
 pub fn compare(a: &Program, b: &Program) -> Result<Option<Call>, ProofError> {
     let mut diagrams = Diagrams::new(MAX_NODES);
     let (a, b) = (
-        lift::program(&mut diagrams, a)?,
-        lift::program(&mut diagrams, b)?,
+        lift::program(&mut diagrams, &mut Abbreviations::default(), a)?,
+        lift::program(&mut diagrams, &mut Abbreviations::default(), b)?,
     );
     Ok((a != b).then(|| diagrams.difference(a, b)))
 }

@@ -1,19 +1,27 @@
 //! Policy → diagram: the reference meaning, arguments compared as the 64-bit numbers that they are.
 
 use super::Built;
+use super::abbreviate::Abbreviations;
 use super::diagram::{Diagrams, NO, NodeId, Word, YES};
 use crate::arch::{Arch, X32_BIT};
 use crate::call::{high_half, low_half};
 use crate::policy::{Condition, Policy, Rule, SKIPPED_CALL, Test};
 
-/// The function that a policy is.
-pub(super) fn policy(diagrams: &mut Diagrams, policy: &Policy) -> Built {
+/// How many nodes the rules of one number may take, before their rests are given names instead.
+const MAX_NODES_OF_A_NUMBER: usize = 1 << 14;
+
+/// The function that a policy is. Where a number's rules would take too many nodes it is a name.
+pub(super) fn policy(
+    diagrams: &mut Diagrams,
+    abbreviations: &mut Abbreviations,
+    policy: &Policy,
+) -> Built {
     let mut function = diagrams.action(policy.bad_arch())?;
     let mut audits: Vec<u32> = policy.abis().map(|(arch, _)| arch.audit()).collect();
     audits.sort_unstable();
     audits.dedup();
     for audit in audits {
-        let numbers = numbers(diagrams, policy, audit)?;
+        let numbers = numbers(diagrams, abbreviations, policy, audit)?;
         let is_it = diagrams.equal(Word::Arch, u32::MAX, audit)?;
         function = diagrams.choose(is_it, numbers, function)?;
     }
@@ -21,7 +29,12 @@ pub(super) fn policy(diagrams: &mut Diagrams, policy: &Policy) -> Built {
 }
 
 /// The function of number and arguments that calls of an architecture value come to.
-fn numbers(diagrams: &mut Diagrams, policy: &Policy, audit: u32) -> Built {
+fn numbers(
+    diagrams: &mut Diagrams,
+    abbreviations: &mut Abbreviations,
+    policy: &Policy,
+    audit: u32,
+) -> Built {
     // Verdicts change at numbers with rules, behind them, behind the newest number, and where x32's ranges begin.
     let mut starts = vec![0, 1, X32_BIT, 2 * X32_BIT, 3 * X32_BIT, SKIPPED_CALL];
     for (_, abi) in policy.abis().filter(|(arch, _)| arch.audit() == audit) {
@@ -32,13 +45,19 @@ fn numbers(diagrams: &mut Diagrams, policy: &Policy, audit: u32) -> Built {
     starts.dedup();
     let functions = starts
         .into_iter()
-        .map(|nr| Ok((nr, number(diagrams, policy, audit, nr)?)));
+        .map(|nr| Ok((nr, number(diagrams, abbreviations, policy, audit, nr)?)));
     let functions = functions.collect::<Result<Vec<_>, _>>()?;
     diagrams.ranges(Word::Nr, &functions)
 }
 
 /// The function of the arguments that one number comes to.
-fn number(diagrams: &mut Diagrams, policy: &Policy, audit: u32, nr: u32) -> Built {
+fn number(
+    diagrams: &mut Diagrams,
+    abbreviations: &mut Abbreviations,
+    policy: &Policy,
+    audit: u32,
+    nr: u32,
+) -> Built {
     let Some(arch) = policy.abi_of(audit, nr) else {
         return diagrams.action(policy.bad_arch());
     };
@@ -54,20 +73,58 @@ fn number(diagrams: &mut Diagrams, policy: &Policy, audit: u32, nr: u32) -> Buil
         Some(action) if policy.is_newer(arch, nr) => action,
         _ => policy.default_action(),
     };
-    let mut function = diagrams.action(otherwise)?;
-    for Rule {
-        action, conditions, ..
-    } in policy.rules(arch, nr).iter().rev()
-    {
+    let otherwise = diagrams.action(otherwise)?;
+    rules(
+        diagrams,
+        abbreviations,
+        arch,
+        policy.rules(arch, nr),
+        otherwise,
+    )
+}
+
+/// The function of the arguments that ordered rules are.
+fn rules(
+    diagrams: &mut Diagrams,
+    abbreviations: &mut Abbreviations,
+    arch: Arch,
+    rules: &[Rule],
+    otherwise: NodeId,
+) -> Built {
+    let mut parts = Vec::with_capacity(rules.len());
+    for rule in rules {
         let mut all = YES;
-        for each in conditions {
+        for each in &rule.conditions {
             let holds = condition(diagrams, arch, *each)?;
             all = diagrams.both(all, holds)?;
         }
-        let action = diagrams.action(*action)?;
-        function = diagrams.choose(all, action, function)?;
+        parts.push((all, diagrams.action(rule.action)?));
+    }
+    let most = diagrams.count() + MAX_NODES_OF_A_NUMBER;
+    let mut function = otherwise;
+    for (condition, action) in parts.iter().rev() {
+        function = diagrams.choose(*condition, *action, function)?;
+        if diagrams.count() > most {
+            return abbreviations.add(diagrams, &gathered(rules, &parts), otherwise);
+        }
     }
     Ok(function)
+}
+
+/// The rules with neighbours of one action, whose order doesn't matter, brought in the order of the arguments that they ask for
+/// first: as a program may well try them.
+fn gathered(rules: &[Rule], parts: &[(NodeId, NodeId)]) -> Vec<(NodeId, NodeId)> {
+    let compares = |c: &&Condition| !matches!(c.test, Test::Masked { .. });
+    let first = |rule: &Rule| rule.conditions.iter().find(compares).map(|c| c.arg);
+    let mut keyed: Vec<_> = rules
+        .iter()
+        .zip(parts)
+        .map(|(rule, part)| (first(rule).unwrap_or(u8::MAX), *part))
+        .collect();
+    for same in keyed.chunk_by_mut(|a, b| a.1.1 == b.1.1) {
+        same.sort_by_key(|(arg, _)| *arg);
+    }
+    keyed.into_iter().map(|(_, part)| part).collect()
 }
 
 fn condition(diagrams: &mut Diagrams, arch: Arch, Condition { arg, test }: Condition) -> Built {
