@@ -49,6 +49,11 @@ struct Frontier {
 }
 
 impl Abbreviations {
+    /// Whether nothing has a name, so that different functions have different diagrams.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bases.is_empty()
+    }
+
     /// Names a list of rules, and each of its rests: conditions and actions in order, and what happens where none holds.
     pub(super) fn add(
         &mut self,
@@ -76,7 +81,7 @@ impl Abbreviations {
 
     /// The name of a function if it is found to be a rest, else the function itself.
     pub(super) fn shorten(&mut self, diagrams: &mut Diagrams, function: NodeId) -> Built {
-        if self.bases.is_empty() || !diagrams.is_of_arguments(function) {
+        if self.is_empty() || !diagrams.is_of_arguments(function) {
             return Ok(function);
         }
         if let Some(name) = self.name_of.get(&function) {

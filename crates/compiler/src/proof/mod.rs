@@ -49,8 +49,11 @@ pub enum ProofError {
     /// The program computes with its input in a way that is not followed here.
     #[error("instruction {0} computes with the call in a way that can't be followed")]
     Unsupported(usize),
-    /// It would take more memory than is allowed for it, and calls about the policy's rules showed no difference. Nothing is known then.
-    #[error("the proof would take more than {MAX_NODES} nodes, or rules tried one by one")]
+    /// It would take more memory than is allowed for it, and calls at the borders of the policy's rules showed no difference.
+    /// Or the program mixes rules, of which there are too many for a diagram, in a way that isn't followed. Nothing is known then.
+    #[error(
+        "the proof would take more than {MAX_NODES} nodes, and trying rules one by one doesn't settle it"
+    )]
     TooLarge,
 }
 
@@ -83,10 +86,7 @@ pub fn prove(policy: &Policy, program: &Program) -> Result<Proof, ProofError> {
     let expected = spec::policy(&mut diagrams, &mut abbreviations, policy)?;
     let found = match lift::program(&mut diagrams, &mut abbreviations, program) {
         Ok(found) => found,
-        Err(ProofError::TooLarge) if { false } => {
-            unreachable!()
-        }
-        Err(ProofError::TooLarge) => return Err(undecided(policy, program, None)),
+        Err(ProofError::TooLarge) => return Err(searched(policy, program)),
         Err(error) => return Err(error),
     };
     if expected == found {
@@ -95,24 +95,28 @@ pub fn prove(policy: &Policy, program: &Program) -> Result<Proof, ProofError> {
         });
     }
     let witness = diagrams.difference(expected, found);
-    Err(undecided(policy, program, Some(witness)))
+    if abbreviations.is_empty() || differ(policy, program, &witness) {
+        return Err(refuted(policy, program, witness));
+    }
+    // Different names may stand for one function, so such a difference alone says nothing.
+    Err(searched(policy, program))
 }
 
-/// A refutation, if a call is found on which a policy and a program differ: the one that is suspected, or else one of
-/// those that the policy's rules are about.
-fn undecided(policy: &Policy, program: &Program, suspect: Option<Call>) -> ProofError {
-    let differs = |call: &Call| policy.decide(call).action != program.simulate(call).action;
-    let witness = suspect.filter(differs).or_else(|| {
-        let mut calls = witness::calls_about(policy);
-        calls.find(differs)
-    });
-    match witness {
-        Some(witness) => ProofError::Refuted {
-            witness,
-            expected: policy.decide(&witness).action,
-            found: program.simulate(&witness).action,
-        },
-        None => ProofError::TooLarge,
+/// What is known where diagrams don't tell: a refutation if one is found at the borders of the policy's rules.
+fn searched(policy: &Policy, program: &Program) -> ProofError {
+    let witness = witness::calls_about(policy).find(|call| differ(policy, program, call));
+    witness.map_or(ProofError::TooLarge, |call| refuted(policy, program, call))
+}
+
+fn differ(policy: &Policy, program: &Program, call: &Call) -> bool {
+    policy.decide(call).action != program.simulate(call).action
+}
+
+fn refuted(policy: &Policy, program: &Program, witness: Call) -> ProofError {
+    ProofError::Refuted {
+        witness,
+        expected: policy.decide(&witness).action,
+        found: program.simulate(&witness).action,
     }
 }
 
