@@ -167,7 +167,8 @@ impl Input {
         (index < programs.len()).then(|| programs.swap_remove(index))
     }
 
-    fn source(&self) -> Source<'_> {
+    /// What it is called, and its bytes.
+    pub(crate) fn source(&self) -> Source<'_> {
         Source {
             name: &self.name,
             bytes: &self.bytes,

@@ -10,12 +10,15 @@ mod diagnostics;
 mod failure;
 mod input;
 mod output;
+mod tolerant;
 
 use std::process::ExitCode;
 
 use clap::{ColorChoice, Parser, Subcommand};
 
-use commands::{compile, completions, disassemble, man, prove, resolve, run, simulate, syscalls};
+use commands::{
+    check, compile, completions, disassemble, help, man, prove, resolve, run, simulate, syscalls,
+};
 use failure::Failure;
 
 /// Run, compile, simulate and understand seccomp profiles.
@@ -23,7 +26,7 @@ use failure::Failure;
 /// A PROFILE is a Docker seccomp profile, an OCI seccomp object or an OCI config.json: a path, `-` for standard
 /// input, or `default` for the built-in baseline.
 #[derive(Parser)]
-#[command(name = "callgate", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "callgate", version, max_term_width = 100, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub(crate) struct Options {
     /// When to colour
     #[arg(
@@ -43,6 +46,7 @@ pub(crate) struct Options {
 const EXAMPLES: &str = "Examples:
   callgate run -- sh -c 'id; unshare -r true'     a denied call under the built-in profile
   callgate simulate default 'socket(38, 5, 0)'    what a profile says of a call
+  callgate check profile.json                     what its author may not expect
   callgate compile profile.json -o filter.bpf     a filter for bwrap --seccomp
   callgate disassemble profile.json               what the kernel will execute";
 
@@ -51,12 +55,14 @@ enum Command {
     Run(run::Options),
     Compile(compile::Options),
     Resolve(resolve::Options),
+    Check(check::Options),
     Simulate(simulate::Options),
     Disassemble(disassemble::Options),
     Prove(prove::Options),
     Syscalls(syscalls::Options),
     Completions(completions::Options),
     Man(man::Options),
+    Help(help::Options),
 }
 
 fn main() -> ExitCode {
@@ -73,12 +79,14 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(options),
         Command::Compile(options) => compile::run(&options),
         Command::Resolve(options) => resolve::run(&options),
+        Command::Check(options) => check::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Disassemble(options) => disassemble::run(&options),
         Command::Prove(options) => prove::run(&options),
         Command::Syscalls(options) => syscalls::run(&options),
         Command::Completions(options) => completions::run(&options),
         Command::Man(options) => man::run(&options),
+        Command::Help(options) => help::run(&options),
     };
     status.unwrap_or_else(Failure::report)
 }

@@ -28,6 +28,15 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write(None, text.as_bytes())
 }
 
+/// As [`print`], for text with colours, which are left out where nobody wants them.
+pub(crate) fn print_coloured(text: &str) -> Result<(), Failure> {
+    let choice = anstream::AutoStream::choice(&io::stdout());
+    let mut plain = anstream::AutoStream::new(Vec::new(), choice);
+    // Into memory: that can't fail.
+    let _ = plain.write_all(text.as_bytes());
+    write(None, &plain.into_inner())
+}
+
 fn write_stdout(data: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(data)?;

@@ -27,10 +27,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         output::write(None, &page(command)?)?;
         return Ok(ExitCode::SUCCESS);
     };
-    for subcommand in command
-        .get_subcommands()
-        .filter(|subcommand| subcommand.get_name() != "help")
-    {
+    for subcommand in command.get_subcommands() {
         let name = format!("callgate-{}", subcommand.get_name());
         let page = page(subcommand.clone())?;
         output::write(Some(&folder.join(format!("{name}.1"))), &page)?;

@@ -1,8 +1,10 @@
 //! The commands, one a file.
 
+pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod completions;
 pub(crate) mod disassemble;
+pub(crate) mod help;
 pub(crate) mod man;
 pub(crate) mod prove;
 pub(crate) mod resolve;
