@@ -145,12 +145,15 @@ impl Prepared {
                 std::mem::forget(listener);
                 Ok(())
             }
-            Err(error) => Err(io::Error::from_raw_os_error(error.to_raw())),
+            Err(error) => Err(error.into_raw()),
         };
-        sys::spawn_with(command, install).map_err(|error| {
-            let load = error.raw_os_error().and_then(LoadError::from_raw);
-            load.map_or(SpawnError::Exec(error), SpawnError::Load)
-        })
+        sys::spawn_with(command, install).map_err(SpawnError::from_raw)
+    }
+
+    /// Whether [`install`](Self::install) returns a listener.
+    #[must_use]
+    pub fn has_listener(&self) -> bool {
+        self.flags & NEW_LISTENER != 0
     }
 }
 
@@ -164,6 +167,20 @@ pub enum SpawnError {
     /// The command could not be executed.
     #[error(transparent)]
     Exec(io::Error),
+    /// The filter that was to be supervised asks for no listener.
+    #[error("the filter has no listener to be supervised by")]
+    NoListener,
+    /// The listener could not be taken out of the child, which was killed; nothing was run.
+    #[error("taking the listener from the child: {0}")]
+    Listener(io::Error),
+}
+
+impl SpawnError {
+    /// From the one number that comes out of a child that didn't exec.
+    pub(crate) fn from_raw(error: io::Error) -> SpawnError {
+        let load = error.raw_os_error().and_then(LoadError::from_raw);
+        load.map_or(SpawnError::Exec(error), SpawnError::Load)
+    }
 }
 
 /// All actions that a program can return, as far as its constants tell.
@@ -195,13 +212,13 @@ impl LoadError {
     /// Above any errno: the stage in which it failed, for the one number that comes out of a child that didn't exec.
     const STAGE: i32 = 1 << 16;
 
-    fn to_raw(self) -> i32 {
-        match self {
+    pub(crate) fn into_raw(self) -> io::Error {
+        io::Error::from_raw_os_error(match self {
             LoadError::NoNewPrivs(errno) => LoadError::STAGE + errno,
             LoadError::Seccomp(errno) => 2 * LoadError::STAGE + errno,
             // Of the thread only that there is one comes through.
             LoadError::Thread(_) => 3 * LoadError::STAGE,
-        }
+        })
     }
 
     fn from_raw(raw: i32) -> Option<LoadError> {

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::ptr;
+use std::sync::atomic::AtomicU32;
 
 use crate::abi::{
     NotificationSizes, Roomy, SeccompNotif, SeccompNotifAddfd, SeccompNotifResp, SockFilter,
@@ -211,9 +212,57 @@ pub(crate) fn spawn_with(
     before_exec: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
 ) -> io::Result<Child> {
     // SAFETY: this crate's callers pass `Prepared::install`, which makes system calls on memory that was there before
-    // the fork, and takes no lock and allocates nothing.
+    // the fork, and takes no lock and allocates nothing; and what hands its listener on, which does no more.
     unsafe { command.pre_exec(before_exec) };
     command.spawn()
+}
+
+/// Words that are shared with the children which are forked while it lasts.
+#[derive(Debug)]
+pub(crate) struct SharedWords {
+    words: ptr::NonNull<[AtomicU32; 4]>,
+}
+
+// SAFETY: the mapping belongs to the value, and atomics may be used from any thread.
+unsafe impl Send for SharedWords {}
+// SAFETY: as above.
+unsafe impl Sync for SharedWords {}
+
+impl SharedWords {
+    const SIZE: usize = size_of::<[AtomicU32; 4]>();
+
+    /// All zero.
+    pub(crate) fn new() -> io::Result<SharedWords> {
+        // SAFETY: a new mapping, in place of nothing.
+        let mapped = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                SharedWords::SIZE,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if mapped == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let words = ptr::NonNull::new(mapped.cast());
+        let words = words.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        Ok(SharedWords { words })
+    }
+
+    pub(crate) fn words(&self) -> &[AtomicU32; 4] {
+        // SAFETY: the mapping is as large, aligned to a page, zero at first, and lasts as long as the value.
+        unsafe { self.words.as_ref() }
+    }
+}
+
+impl Drop for SharedWords {
+    fn drop(&mut self) {
+        // SAFETY: nothing refers to the mapping any more.
+        unsafe { libc::munmap(self.words.as_ptr().cast(), SharedWords::SIZE) };
+    }
 }
 
 /// A process that is stopped and traced by this thread, until it is dropped.

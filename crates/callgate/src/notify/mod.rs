@@ -24,6 +24,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Who supervises
+//! A process can't hand its own listener on: the calls that it takes may be the very ones that wait for an answer. [`spawn`] runs a
+//! command with a supervisor that has the listener before the command is executed.
+//!
 //! # What a supervisor can't do
 //! It can't let a call pass *because of what a pointer points to*: another thread of the caller may change that between
 //! the look and the call. A decision on memory is sound only if the supervisor then does the caller's work itself, and
@@ -32,12 +36,14 @@
 mod listener;
 mod memory;
 mod notification;
+mod spawn;
 
 use std::io;
 
 pub use listener::{Listener, Received};
 pub use memory::{Memory, MemoryError, OpenHow, SocketAddress};
 pub use notification::{Notification, Outcome};
+pub use spawn::{Supervised, spawn};
 
 use crate::sys::Errno;
 
