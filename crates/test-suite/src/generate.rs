@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
+use crate::random::Random;
+
 /// Names that many profiles of a run share, so that rules meet: plain ones, multiplexed ones, ones of few ABIs, one of none.
 const NAMES: [&str; 14] = [
     "read",
@@ -86,7 +88,7 @@ fn addition() -> impl Strategy<Value = (&'static str, Value)> {
 /// A document with something changed at a random place, most often so that it can't be taken.
 #[must_use]
 pub fn damaged(document: &Value, seed: u64) -> Value {
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let mut damaged = document.clone();
     let mut place = random.next() % nodes(document);
     damage(&mut damaged, &mut place, &mut random);
@@ -316,7 +318,7 @@ pub const BORDERS: [u64; 13] = [
 /// chosen by a seed.
 #[must_use]
 pub fn calls(profile: &Value, native: Arch, seed: u64, count: usize) -> Vec<Call> {
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let mut values = BORDERS.to_vec();
     collect_numbers(profile, &mut values);
     let mut archs: Vec<Arch> = Arch::ALL
@@ -370,22 +372,5 @@ fn collect_numbers(value: &Value, into: &mut Vec<u64>) {
             .values()
             .for_each(|member| collect_numbers(member, into)),
         _ => {}
-    }
-}
-
-/// A small generator (xorshift): the same seed gives the same calls everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        let length = u64::try_from(from.len()).unwrap_or(1);
-        &from[usize::try_from(self.next() % length).unwrap_or(0)]
     }
 }

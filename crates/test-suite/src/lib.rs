@@ -1,7 +1,16 @@
-//! The data-driven suite and what answers it: [cases](case), a [second reading](naive) of profiles, the [live]
-//! kernel, and [random](generate) profiles.
+//! What the compiler is tried with.
+//!
+//! The data-driven suite and what answers it: [cases](case), a [second reading](naive) of profiles, the [live] kernel, and
+//! [random](generate) profiles. And trials of the proof: programs that are [mutants](mutate) of right ones, for a
+//! [corpus] of filters and for policies that [grow](growth), each [claim](trial) about them held against [samples](sample).
 
 pub mod case;
+pub mod corpus;
 pub mod generate;
+pub mod growth;
 pub mod live;
+pub mod mutate;
 pub mod naive;
+pub mod random;
+pub mod sample;
+pub mod trial;
