@@ -1,6 +1,7 @@
-//! Calls as people write them: `socket(2, 1, 0)`, `x86:socketcall(1)`, `x86_64:0x40000001()`.
+//! Calls as people and strace write them: `socket(AF_INET, SOCK_STREAM, 0)`, `x86:socketcall(1)`, `x86_64:0x40000001()`.
 
 use callgate::compiler::arch::X32_BIT;
+use callgate::compiler::signatures::{self, Argument, constants};
 use callgate::compiler::syscalls;
 use callgate::{Arch, Call};
 
@@ -14,29 +15,26 @@ pub(crate) struct Written {
 /// Reads a call. Where it names no ABI it is one of `native`.
 pub(crate) fn parse(text: &str, native: Arch) -> Result<Written, String> {
     let trimmed = text.trim();
+    let inside = |error: String| format!("`{trimmed}`: {error}");
     let (target, args) = match trimmed.split_once('(') {
         Some((target, rest)) => {
             let args = rest
                 .strip_suffix(')')
-                .ok_or_else(|| format!("`{trimmed}`: the parenthesis is not closed"))?;
-            (
-                target.trim(),
-                parse_args(args).map_err(|error| format!("`{trimmed}`: {error}"))?,
-            )
+                .ok_or_else(|| inside("the parenthesis is not closed".to_owned()))?;
+            (target.trim(), args)
         }
-        None => (trimmed, [0; 6]),
+        None => (trimmed, ""),
     };
     let (arch, name) = match target.split_once(':') {
         Some((abi, name)) => {
-            let arch = abi
-                .trim()
-                .parse()
-                .map_err(|_| format!("`{trimmed}`: unknown ABI `{abi}`"))?;
+            let arch = abi.trim().parse();
+            let arch = arch.map_err(|_| inside(format!("unknown ABI `{abi}`")))?;
             (arch, name.trim())
         }
         None => (native, target),
     };
-    let nr = number(arch, name).map_err(|error| format!("`{trimmed}`: {error}"))?;
+    let nr = number(arch, name).map_err(inside)?;
+    let args = parse_args(args, arch).map_err(inside)?;
     Ok(Written {
         text: trimmed.to_owned(),
         call: Call::new(arch, nr, args),
@@ -76,7 +74,7 @@ fn minus(value: u64) -> Result<u32, ()> {
         .ok_or(())
 }
 
-fn parse_args(text: &str) -> Result<[u64; 6], String> {
+fn parse_args(text: &str, arch: Arch) -> Result<[u64; 6], String> {
     let mut args = [0; 6];
     if text.trim().is_empty() {
         return Ok(args);
@@ -89,30 +87,42 @@ fn parse_args(text: &str) -> Result<[u64; 6], String> {
         ));
     }
     for (arg, text) in args.iter_mut().zip(written) {
-        *arg = parse_arg(text.trim())?;
+        *arg = parse_arg(text.trim(), arch)?;
     }
     Ok(args)
 }
 
-/// A number, or several joined by `|`.
-fn parse_arg(text: &str) -> Result<u64, String> {
-    let mut value = 0;
-    for part in text.split('|').map(str::trim) {
-        let number = parse_number(part).transpose()?;
-        value |= number.ok_or_else(|| {
-            let hint = if part
-                .chars()
-                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-                && !part.is_empty()
-            {
-                ": names of constants are not known yet, so write its number"
-            } else {
-                ": an argument is a number, decimal, 0x… or 0… (octal), and may be negative"
-            };
-            format!("`{part}` is not a number{hint}")
-        })?;
+/// Numbers and constants, joined by `|`.
+pub(crate) fn parse_arg(text: &str, arch: Arch) -> Result<u64, String> {
+    let mut parts = text.split('|').map(|part| parse_part(part.trim(), arch));
+    parts.try_fold(0, |value, part| Ok(value | part?))
+}
+
+fn parse_part(part: &str, arch: Arch) -> Result<u64, String> {
+    if let Some(number) = parse_number(part) {
+        return number;
     }
-    Ok(value)
+    if let Some(value) = constants::value(arch, part) {
+        return Ok(value);
+    }
+    let is_name = part.starts_with(|c: char| c.is_ascii_uppercase());
+    let hint = match constants::similar(part).filter(|_| is_name) {
+        _ if part == "NULL" => return Ok(0),
+        Some(similar) if similar == part => {
+            format!("{arch} has no constant `{part}` that is known")
+        }
+        Some(similar) => {
+            format!("`{part}` is not a constant that is known: did you mean `{similar}`?")
+        }
+        None if is_name => format!("`{part}` is not a constant that is known: write its number"),
+        None if part.starts_with('"') => {
+            "a filter sees no text, only where it lies: write a number, or 0".to_owned()
+        }
+        None => format!(
+            "`{part}` is not an argument: that is a number (decimal, 0x…, 0… for octal, or negative), or constants such as AF_INET"
+        ),
+    };
+    Err(hint)
 }
 
 /// A number, if the text begins as one: decimal, 0x…, or octal with a leading 0, as strace writes modes. Negative ones are sign-extended to 64 bits.
@@ -159,15 +169,21 @@ pub(crate) fn display(call: &Call, native: Arch) -> String {
         .iter()
         .rposition(|arg| *arg != 0)
         .map_or(0, |last| last + 1);
-    let small = |arg: &u64| {
-        if *arg < 1024 {
-            arg.to_string()
-        } else {
-            format!("{arg:#x}")
-        }
-    };
-    let args: Vec<String> = call.args[..count].iter().map(small).collect();
+    let signature = signatures::arguments(arch, &name);
+    let args = call.args[..count].iter().enumerate();
+    let args: Vec<String> = args
+        .map(|(index, arg)| display_arg(arch, signature.get(index), *arg))
+        .collect();
     format!("{prefix}{name}({})", args.join(", "))
+}
+
+/// The value of an argument, by its constants where it takes such.
+pub(crate) fn display_arg(arch: Arch, argument: Option<&Argument>, value: u64) -> String {
+    match argument.and_then(|argument| argument.set) {
+        Some(set) => set.display(arch, value),
+        None if value < 1024 => value.to_string(),
+        None => format!("{value:#x}"),
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +215,15 @@ mod tests {
         assert_eq!(call("x32:1()").nr, 0x4000_0001);
         assert_eq!(call("x32:write()").nr, 0x4000_0001);
         assert_eq!(call("close(0x8000000000000000)").args[0], 1 << 63);
+        assert_eq!(
+            call("socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0)").args,
+            [2, 0x80001, 0, 0, 0, 0]
+        );
+        assert_eq!(call("mips:socket(AF_INET, SOCK_STREAM)").args[..2], [2, 2]);
+        assert_eq!(
+            call("openat(AT_FDCWD, NULL, O_RDONLY)").args[0],
+            100_u64.wrapping_neg()
+        );
         assert_eq!(call("chmod(0, 0750)").args[1], 0o750);
         assert_eq!(call("close(00)").args[0], 0);
     }
@@ -207,8 +232,11 @@ mod tests {
     fn what_is_no_call_says_why() {
         assert!(error("sockt(1)").contains("did you mean `socket`?"));
         assert!(error("socket(1").contains("not closed"));
-        assert!(error("socket(AF_INET)").contains("write its number"));
-        assert!(error("socket(one)").contains("is not a number"));
+        assert!(error("socket(AF_INTE)").contains("did you mean `AF_INET`?"));
+        assert!(error("socket(MY_FAMILY)").contains("write its number"));
+        assert!(error("socket(one)").contains("is not an argument"));
+        assert!(error("open(\"/etc/passwd\", 0)").contains("sees no text"));
+        assert!(error("parisc:socket(AF_INET, SOCK_STREAM)").contains("parisc has no"));
         assert!(error("read(1,2,3,4,5,6,7)").contains("six at most"));
         assert!(error("z80:read()").contains("unknown ABI"));
         assert!(error("aarch64:open()").contains("aarch64 has no `open`"));
@@ -223,8 +251,11 @@ mod tests {
     fn what_is_printed_is_read_back() {
         for text in [
             "getpid()",
-            "socket(2, 1)",
-            "x86:socketcall(1)",
+            "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC)",
+            "socket(AF_VSOCK|0x100000000)",
+            "clone(SIGCHLD|CLONE_NEWUSER)",
+            "mips:socket(AF_INET, SOCK_DGRAM)",
+            "x86:socketcall(SYS_SOCKET)",
             "x86_64:0x3fffffff()",
             "x32:write(0, 0xffffffffffffffff)",
         ] {

@@ -45,7 +45,7 @@ pub(crate) struct Options {
 
 const EXAMPLES: &str = "Examples:
   callgate run -- sh -c 'id; unshare -r true'     a denied call under the built-in profile
-  callgate simulate default 'socket(38, 5, 0)'    what a profile says of a call
+  callgate simulate default 'socket(AF_ALG)'      what a profile says of a call
   callgate check profile.json                     what its author may not expect
   callgate compile profile.json -o filter.bpf     a filter for bwrap --seccomp
   callgate disassemble profile.json               what the kernel will execute";

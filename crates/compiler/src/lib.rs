@@ -36,6 +36,7 @@ pub mod notice;
 pub mod policy;
 pub mod profile;
 pub mod proof;
+pub mod signatures;
 mod similar;
 pub mod syscalls;
 

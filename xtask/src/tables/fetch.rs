@@ -91,6 +91,34 @@ impl Sources {
         Ok(numbers.map(x32).collect())
     }
 
+    /// The constants of a file of `linux-raw-sys`, in its order; negative ones as the kernel takes them for arguments.
+    pub(super) fn raw_constants(&self, arch: &str, file: &str) -> Result<Vec<(String, u64)>> {
+        let text = fs::read_to_string(self.raw.join(format!("src/{arch}/{file}.rs")))?;
+        let constants = text.lines().filter_map(|line| {
+            let (name, rest) = line.trim().strip_prefix("pub const ")?.split_once(": ")?;
+            let (_, value) = rest.split_once(" = ")?;
+            let value: i128 = value.trim_end_matches(';').parse().ok()?;
+            let wide = u64::try_from(value.rem_euclid(1 << 64)).ok()?;
+            Some((name.to_owned(), wide))
+        });
+        Ok(constants.collect())
+    }
+
+    /// `NAME = 0x1,` and `#define NAME 1` of a header that all ABIs share.
+    pub(super) fn debian_enumeration(&self, header: &str) -> Result<Vec<(String, u64)>> {
+        let text = fs::read_to_string(self.include(DEBIAN[0])?.join("linux").join(header))?;
+        let constants = text.lines().filter_map(|line| {
+            let line = line.trim();
+            let (name, value) = match line.strip_prefix("#define") {
+                Some(define) => define.trim().split_once(char::is_whitespace)?,
+                None => line.split_once('=')?,
+            };
+            let value = value.split("/*").next()?.trim().trim_end_matches(',');
+            Some((name.trim().to_owned(), number(value)?))
+        });
+        Ok(constants.collect())
+    }
+
     pub(super) fn raw_errnos(&self, arch: &str) -> Result<Numbers> {
         let text = fs::read_to_string(self.raw.join(format!("src/{arch}/errno.rs")))?;
         Ok(rust_constants(&text, "pub const ")
@@ -158,6 +186,14 @@ impl Sources {
 
     fn read(&self, path: &str) -> Result<String> {
         fs::read_to_string(self.folder.path().join(path)).with_context(|| format!("reading {path}"))
+    }
+}
+
+/// A number, decimal or 0x….
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
     }
 }
 

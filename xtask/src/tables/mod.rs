@@ -1,4 +1,4 @@
-//! Syscall and errno tables, from published packages.
+//! Tables of system calls, errnos and constants, from published packages.
 //!
 //! Numbers are facts of the kernel's interface, and several packages publish them. No one of them has all
 //! ABIs and all names, so three are put together, and must agree wherever two have the same entry:
@@ -7,6 +7,7 @@
 //! - `linux-raw-sys` (crates.io): names of those calls, which profiles still have, for most ABIs; errnos;
 //! - `linux-libc-dev-*-cross` (Debian): the same for the ABIs that it lacks, and arm's private calls.
 
+mod constants;
 mod fetch;
 mod render;
 
@@ -97,9 +98,10 @@ pub(crate) struct Tables {
 }
 
 /// Where the generated files are, from the root.
-const FILES: [&str; 2] = [
+const FILES: [&str; 3] = [
     "crates/compiler/src/syscalls/generated.rs",
     "crates/compiler/src/errno/generated.rs",
+    "crates/compiler/src/signatures/generated.rs",
 ];
 
 /// Writes the generated files.
@@ -138,9 +140,13 @@ pub fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn generate(sources: &Sources) -> Result<[String; 2]> {
+fn generate(sources: &Sources) -> Result<[String; 3]> {
     let tables = collect(sources)?;
-    Ok([render::syscalls(&tables), render::errnos(&tables)])
+    Ok([
+        render::syscalls(&tables),
+        render::errnos(&tables),
+        constants::generate(sources, &render::head())?,
+    ])
 }
 
 fn collect(sources: &Sources) -> Result<Tables> {

@@ -19,13 +19,13 @@ use crate::output;
 
 /// Say what a filter answers to calls
 ///
-/// A CALL is written as strace writes it: socket(2, 1, 0). Arguments are numbers, decimal, 0x… or octal with a
-/// leading 0; negative ones are sign-extended, and several may be joined by `|`; missing ones are 0. ABI:name(…) and ABI:number(…) name another
-/// ABI or a bare number.
+/// A CALL is written as strace writes it: socket(AF_INET, SOCK_STREAM, 0). Arguments are numbers (decimal, 0x…, octal with a
+/// leading 0; negative ones are sign-extended) and constants, several joined by `|`; missing ones are 0. ABI:name(…) and
+/// ABI:number(…) name another ABI or a bare number.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  callgate simulate default 'socket(38, 5, 0)' 'unshare(0x10000000)'
-  callgate simulate filter.bpf 'x86:socketcall(1)' 'x86_64:0x40000001()'
+  callgate simulate default 'socket(AF_ALG, SOCK_SEQPACKET, 0)' 'unshare(CLONE_NEWUSER)'
+  callgate simulate filter.bpf 'x86:socketcall(SYS_SOCKET)' 'x86_64:0x40000001()'
   callgate simulate default 'mount()' --expect 'ERRNO(EPERM)'
   callgate simulate profile.json -f calls.txt --json
   callgate simulate pid:1234 'ptrace()'         needs CAP_SYS_ADMIN

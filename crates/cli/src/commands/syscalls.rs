@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use callgate::Arch;
-use callgate::compiler::syscalls;
+use callgate::compiler::{signatures, syscalls};
 use clap::Args;
 use serde_json::json;
 
 use crate::failure::Failure;
 use crate::output;
 
-/// Print system calls and their numbers on each ABI
+/// Print system calls, their numbers on each ABI, and their arguments
 #[derive(Args)]
 #[command(after_help = "Examples:
   callgate syscalls clone3
@@ -55,10 +55,20 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
             Some(_) => writeln!(text, "{:>10}  {name}", numbers[0].1),
             None => writeln!(text, "{name:<28}  {}", grouped(numbers)),
         };
+        if options.abi.is_none() && calls.len() <= FEW {
+            let arguments = signatures::arguments(Arch::X86_64, name);
+            let names: Vec<&str> = arguments.iter().map(|argument| argument.name).collect();
+            if !names.is_empty() {
+                let _ = writeln!(text, "    {name}({})", names.join(", "));
+            }
+        }
     }
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// Of more calls than this the arguments would be in the way.
+const FEW: usize = 8;
 
 /// A call, and its numbers.
 struct Found {
@@ -143,7 +153,16 @@ fn to_json(calls: &[Found]) -> serde_json::Value {
             .numbers
             .iter()
             .map(|(arch, nr)| (arch.name().to_owned(), json!(nr)));
-        json!({ "name": found.name, "numbers": numbers.collect::<serde_json::Map<_, _>>() })
+        // On a 64-bit ABI, where none is split over two registers.
+        let arguments = signatures::arguments(Arch::X86_64, found.name);
+        let arguments = arguments.iter().map(
+            |argument| json!({ "name": argument.name, "bits": argument.width.mask().count_ones() }),
+        );
+        json!({
+            "name": found.name,
+            "numbers": numbers.collect::<serde_json::Map<_, _>>(),
+            "arguments": arguments.collect::<Vec<_>>(),
+        })
     });
     json!({
         "schema": "callgate.syscalls.v1",

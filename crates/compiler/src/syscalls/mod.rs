@@ -148,8 +148,8 @@ const fn first_slot(name: &str) -> usize {
     (hash ^ (hash >> 16)) as usize % 2048
 }
 
-/// The column of an ABI. Byte order makes no difference to numbers.
-fn column(arch: Arch) -> usize {
+/// The column of an ABI. Byte order makes no difference to numbers, nor to constants.
+pub(crate) fn column(arch: Arch) -> usize {
     match arch {
         Arch::X86 => 0,
         Arch::X86_64 => 1,
