@@ -240,6 +240,7 @@ pub(super) fn generate(sources: &Sources, head: &str) -> Result<String> {
 
 use super::constants::Constant;
 
+#[rustfmt::skip]
 const fn c(name: &'static str, value: u64, columns: u32, others: &'static [(u32, u64)]) -> Constant {
     Constant { name, value, columns, others }
 }

@@ -8,18 +8,9 @@
 
 use super::constants::Constant;
 
-const fn c(
-    name: &'static str,
-    value: u64,
-    columns: u32,
-    others: &'static [(u32, u64)],
-) -> Constant {
-    Constant {
-        name,
-        value,
-        columns,
-        others,
-    }
+#[rustfmt::skip]
+const fn c(name: &'static str, value: u64, columns: u32, others: &'static [(u32, u64)]) -> Constant {
+    Constant { name, value, columns, others }
 }
 
 /// All columns.
