@@ -30,9 +30,25 @@ pub(crate) enum AnyFilter {
 impl AnyFilter {
     /// Reads a FILTER: a PROFILE, a raw filter, or `pid:N`.
     pub(crate) fn read(name: &str, context: &Context) -> Result<AnyFilter, Failure> {
-        let Some(pid) = name.strip_prefix("pid:") else {
-            return Input::read(name)?.filter(context);
-        };
+        AnyFilter::read_with_source(name, context).map(|(filter, _)| filter)
+    }
+
+    /// As [`read`](Self::read), with the document if there is one.
+    pub(crate) fn read_with_source(
+        name: &str,
+        context: &Context,
+    ) -> Result<(AnyFilter, Option<Input>), Failure> {
+        if name.starts_with("pid:") {
+            return Ok((AnyFilter::of_process(name)?, None));
+        }
+        let input = Input::read(name)?;
+        let filter = input.filter(context)?;
+        Ok((filter, Some(input)))
+    }
+
+    /// The filters of `pid:N`.
+    fn of_process(name: &str) -> Result<AnyFilter, Failure> {
+        let pid = name.strip_prefix("pid:").unwrap_or(name);
         let pid = pid
             .parse()
             .map_err(|_| Failure::new(format!("{name}: {pid} is not the number of a process")))?;

@@ -9,6 +9,7 @@ mod context;
 mod diagnostics;
 mod failure;
 mod input;
+mod layout;
 mod output;
 mod tolerant;
 
@@ -17,7 +18,8 @@ use std::process::ExitCode;
 use clap::{ColorChoice, Parser, Subcommand};
 
 use commands::{
-    check, compile, completions, disassemble, help, man, prove, resolve, run, simulate, syscalls,
+    check, compile, completions, disassemble, explain, help, man, prove, resolve, run, simulate,
+    syscalls,
 };
 use failure::Failure;
 
@@ -46,6 +48,8 @@ pub(crate) struct Options {
 const EXAMPLES: &str = "Examples:
   callgate run -- sh -c 'id; unshare -r true'     a denied call under the built-in profile
   callgate simulate default 'socket(AF_ALG)'      what a profile says of a call
+  callgate explain default                        a profile as one would write it down
+  callgate explain default 'socket(AF_ALG)'       why a call is denied, and what would allow it
   callgate check profile.json                     what its author may not expect
   callgate compile profile.json -o filter.bpf     a filter for bwrap --seccomp
   callgate disassemble profile.json               what the kernel will execute";
@@ -56,6 +60,7 @@ enum Command {
     Compile(compile::Options),
     Resolve(resolve::Options),
     Check(check::Options),
+    Explain(explain::Options),
     Simulate(simulate::Options),
     Disassemble(disassemble::Options),
     Prove(prove::Options),
@@ -80,6 +85,7 @@ fn main() -> ExitCode {
         Command::Compile(options) => compile::run(&options),
         Command::Resolve(options) => resolve::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Explain(options) => explain::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Disassemble(options) => disassemble::run(&options),
         Command::Prove(options) => prove::run(&options),

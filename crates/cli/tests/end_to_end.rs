@@ -477,3 +477,28 @@ fn completions_and_manual_pages_are_made() {
             .contains("no_new_privs")
     );
 }
+
+#[test]
+fn a_real_profile_is_explained_on_two_screens() {
+    let moby = testdata("../../shared/data/profiles/moby-default.json");
+    if !moby.exists() {
+        eprintln!(
+            "skipped: a_real_profile_is_explained_on_two_screens: needs ../shared/data/profiles"
+        );
+        return;
+    }
+    let context = ["--arch", "x86_64", "--kernel", "6.18"];
+    let output = callgate(&[&["explain", moby.to_str().unwrap()], &context[..]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().count() <= 64, "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 100),
+        "{text}"
+    );
+    for line in [
+        "  socket: ALLOW if family not in {AF_ALG, AF_VSOCK}",
+        "ERRNO(ENOSYS): 1 call",
+    ] {
+        assert!(text.lines().any(|there| there == line), "{line}\n{text}");
+    }
+}

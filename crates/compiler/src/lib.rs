@@ -31,6 +31,7 @@ pub mod context;
 pub mod decision;
 pub mod errno;
 pub mod filter;
+pub mod findings;
 pub mod limits;
 pub mod notice;
 pub mod policy;
@@ -38,6 +39,7 @@ pub mod profile;
 pub mod proof;
 pub mod signatures;
 mod similar;
+pub mod summary;
 pub mod syscalls;
 
 pub use action::Action;

@@ -80,6 +80,10 @@ pub(super) const COMPILER: &[Area] = &[
     ),
     area("signatures", &["arch", "call", "syscalls", "similar"]),
     area(
+        "summary",
+        &["arch", "action", "policy", "signatures", "syscalls"],
+    ),
+    area(
         "findings",
         &[
             "arch",

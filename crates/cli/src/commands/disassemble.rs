@@ -63,6 +63,13 @@ pub(crate) fn listing(program: &Program) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
+/// The lines of a program that a run executes, by their places.
+pub(crate) fn path(program: &Program, path: &[usize]) -> Vec<String> {
+    let lines = lines(program);
+    let executed = path.iter().filter_map(|at| lines.get(*at));
+    executed.map(Named::to_string).collect()
+}
+
 /// A line, and the system calls that its constant may stand for.
 struct Named {
     line: Line,

@@ -6,6 +6,7 @@ use callgate::compiler::notice::Code;
 use clap::{Args, CommandFactory};
 
 use crate::failure::Failure;
+use crate::layout::wrapped;
 use crate::output;
 
 /// Explain a code such as CG0107, or a command
@@ -68,27 +69,8 @@ fn explanation(code: Code) -> String {
             text.extend(lines.map(|line| format!("    {line}\n")));
             in_example = paragraph.matches("```").count() % 2 == 1 && !in_example;
         } else {
-            text.push_str(&wrapped(paragraph));
+            text.push_str(&wrapped("", paragraph.split_whitespace(), 80));
         }
     }
     text
-}
-
-/// A paragraph, in lines of at most 80 columns as far as its words are short enough.
-fn wrapped(paragraph: &str) -> String {
-    let mut text = String::new();
-    let mut column = 0;
-    for word in paragraph.split_whitespace() {
-        let width = word.chars().count();
-        if column > 0 && column + 1 + width > 80 {
-            text.push('\n');
-            column = 0;
-        } else if column > 0 {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += width;
-    }
-    text + "\n"
 }

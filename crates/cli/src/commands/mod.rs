@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod completions;
 pub(crate) mod disassemble;
+pub(crate) mod explain;
 pub(crate) mod help;
 pub(crate) mod man;
 pub(crate) mod prove;

@@ -72,6 +72,12 @@ impl<'a> Document<'a> {
         (line.max(1), at - start + 1)
     }
 
+    /// The line on which a place begins.
+    pub(crate) fn line(&self, place: &Place, code: Code) -> Option<usize> {
+        let range = self.place(place, code)?;
+        Some(self.line_and_byte(range.start).0)
+    }
+
     /// Where something that is said begins, so that it can be said in the order of the document.
     pub(crate) fn start(&self, diagnostic: &Diagnostic) -> usize {
         let range = self.place(&diagnostic.place, diagnostic.code);

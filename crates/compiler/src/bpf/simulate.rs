@@ -26,6 +26,28 @@ impl Program {
     /// Words are loaded in the byte order of the program's kernel.
     #[must_use]
     pub fn simulate(&self, call: &Call) -> Run {
+        self.run(call, |_| ())
+    }
+
+    /// The instructions that a run on a call executes, by their places, in order.
+    ///
+    /// ```
+    /// use callgate_compiler::filter::compile;
+    /// use callgate_compiler::policy::PolicyBuilder;
+    /// use callgate_compiler::{Action, Arch, Call};
+    /// let program = compile(&PolicyBuilder::new(Arch::X86_64, Action::Errno(1)).build())?;
+    /// let call = Call::new(Arch::X86_64, 39, [0; 6]);
+    /// assert_eq!(program.path(&call).len(), program.simulate(&call).executed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn path(&self, call: &Call) -> Vec<usize> {
+        let mut path = Vec::new();
+        self.run(call, |at| path.push(at));
+        path
+    }
+
+    fn run(&self, call: &Call, mut executing: impl FnMut(usize)) -> Run {
         let mut machine = Machine {
             byte_order: self.byte_order,
             a: 0,
@@ -39,6 +61,7 @@ impl Program {
             let operation = self.insns.get(at).and_then(|insn| insn.operation());
             let next = operation.map_or(Next::Return(0), |operation| machine.step(operation, call));
             executed += 1;
+            executing(at);
             match next {
                 Next::Skip(count) => at += 1 + count,
                 Next::Return(ret) => {

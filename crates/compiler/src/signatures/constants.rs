@@ -199,7 +199,9 @@ impl Set {
                     parts.extend(self.base_name(arch, value & base));
                 }
                 parts.extend(self.flags(arch, value & !base));
-                let nothing = parts.len() > 1 && parts[0] == "0";
+                // Of most arguments the lowest bits say something even if none is set; a personality is then the usual one.
+                let usual = self == Set::Personality && value & base == 0;
+                let nothing = parts.len() > 1 && (parts[0] == "0" || usual);
                 parts.drain(..usize::from(nothing));
                 if parts.is_empty() {
                     parts.push(whole(0).unwrap_or("0").to_owned());
@@ -403,6 +405,8 @@ mod tests {
         assert_eq!(Set::Ioctl.display(Arch::Mips, 0x5472), "TIOCSTI");
         assert_eq!(x86_64(Set::Personality, 0x2_0008), "PER_LINUX32|UNAME26");
         assert_eq!(x86_64(Set::Personality, 8), "PER_LINUX32");
+        assert_eq!(x86_64(Set::Personality, 0), "PER_LINUX");
+        assert_eq!(x86_64(Set::Personality, 0x2_0000), "UNAME26");
         assert_eq!(x86_64(Set::Personality, 0xffff_ffff), "0xffffffff");
         assert_eq!(
             x86_64(Set::AddressFamily, 1 << 32 | 40),
