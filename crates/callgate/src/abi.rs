@@ -115,7 +115,26 @@ pub(crate) struct SeccompNotifAddfd {
     pub(crate) newfd_flags: u32,
 }
 
+/// `struct ptrace_syscall_info` (`include/uapi/linux/ptrace.h`, since 5.3), its union as words.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SyscallInfo {
+    pub(crate) op: u8,
+    pad: [u8; 3],
+    pub(crate) arch: u32,
+    pub(crate) instruction_pointer: u64,
+    pub(crate) stack_pointer: u64,
+    /// At an entry the number and six arguments; at a return the value, and whether it is an error.
+    pub(crate) words: [u64; 8],
+}
+
+/// `PTRACE_SYSCALL_INFO_ENTRY`.
+pub(crate) const SYSCALL_ENTRY: u8 = 1;
+/// `PTRACE_SYSCALL_INFO_EXIT`.
+pub(crate) const SYSCALL_EXIT: u8 = 2;
+
 const _: () = {
+    assert!(size_of::<SyscallInfo>() == 88);
     assert!(size_of::<SeccompData>() == 64);
     assert!(size_of::<SeccompNotif>() == 80);
     assert!(size_of::<SeccompNotifResp>() == 24);

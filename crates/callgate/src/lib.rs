@@ -2,7 +2,8 @@
 //!
 //! The pure part is [`callgate_compiler`], which is re-exported here as [`compiler`]. This crate has the kernel's edge:
 //! what it has ([`probe`]), how a filter gets into it ([`load`]), how the calls are answered
-//! that a filter notifies of ([`notify`]), and which filters a process has ([`process`]).
+//! that a filter notifies of ([`notify`]), what a command's calls come to ([`trace`](mod@trace)), and which filters a process has
+//! ([`process`]).
 //!
 //! ```no_run
 //! use callgate::{Filter, Prepared, Profile, probe};
@@ -34,6 +35,7 @@ pub mod oci;
 pub mod probe;
 pub mod process;
 mod sys;
+pub mod trace;
 
 pub use callgate_compiler as compiler;
 pub use callgate_compiler::{

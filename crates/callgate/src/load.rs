@@ -173,6 +173,9 @@ pub enum SpawnError {
     /// The listener could not be taken out of the child, which was killed; nothing was run.
     #[error("taking the listener from the child: {0}")]
     Listener(io::Error),
+    /// The command could not be traced; if it ran already, it was killed.
+    #[error("tracing the command: {0}")]
+    Trace(io::Error),
 }
 
 impl SpawnError {

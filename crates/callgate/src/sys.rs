@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicU32;
 
 use crate::abi::{
     NotificationSizes, Roomy, SeccompNotif, SeccompNotifAddfd, SeccompNotifResp, SockFilter,
-    SockFprog,
+    SockFprog, SyscallInfo,
 };
 
 /// An errno, as the kernel returned it.
@@ -314,9 +314,80 @@ impl Stopped {
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // SAFETY: the request takes no pointer.
-        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.pid, 0_usize, 0_usize) };
+        let _ = detach(self.pid);
     }
+}
+
+/// How a traced thread that has stopped goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Resume {
+    /// To its next system call, or its return from one, with this signal (0 is none).
+    Run(i32),
+    /// Not at all, until SIGCONT: another signal has stopped its process.
+    StayStopped,
+}
+
+/// Traces a child of this process, by this thread, and what comes of the child; it goes on from its first stop.
+///
+/// `PTRACE_SEIZE` and `PTRACE_INTERRUPT` (`ptrace(2)`).
+pub(crate) fn trace(pid: libc::pid_t) -> Result<(), Errno> {
+    let options = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEEXEC;
+    // SAFETY: the request takes no pointer.
+    checked(unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0_usize, options) })?;
+    // SAFETY: as above.
+    checked(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0_usize, 0_usize) })?;
+    let _ = wait_for_traced(pid)?;
+    resume(pid, Resume::Run(0))
+}
+
+/// Resumes a traced thread that has stopped. Fails with ESRCH if it was killed.
+pub(crate) fn resume(tid: libc::pid_t, how: Resume) -> Result<(), Errno> {
+    let (request, signal) = match how {
+        Resume::Run(signal) => (libc::PTRACE_SYSCALL, signal),
+        Resume::StayStopped => (libc::PTRACE_LISTEN, 0),
+    };
+    // SAFETY: the requests take no pointer.
+    checked(unsafe { libc::ptrace(request, tid, 0_usize, signal) }).map(|_| ())
+}
+
+/// Waits for a thread that this thread traces (-1 is any) to stop or end: which one, and its status as of `wait(2)`.
+/// Fails with ECHILD if none is left.
+pub(crate) fn wait_for_traced(pid: libc::pid_t) -> Result<(libc::pid_t, i32), Errno> {
+    loop {
+        let mut status = 0;
+        let flags = libc::__WALL | libc::__WNOTHREAD;
+        // SAFETY: the status is a local.
+        match checked(unsafe { libc::waitpid(pid, &raw mut status, flags) }.into()) {
+            Err(Errno(libc::EINTR)) => {}
+            other => {
+                let pid = libc::pid_t::try_from(other?).map_err(|_| Errno(libc::EOVERFLOW))?;
+                return Ok((pid, status));
+            }
+        }
+    }
+}
+
+/// Lets a traced thread that has stopped go on untraced.
+pub(crate) fn detach(tid: libc::pid_t) -> Result<(), Errno> {
+    // SAFETY: the request takes no pointer.
+    checked(unsafe { libc::ptrace(libc::PTRACE_DETACH, tid, 0_usize, 0_usize) }).map(|_| ())
+}
+
+/// `PTRACE_GET_SYSCALL_INFO` (since 5.3). C libraries differ in the type of a request; this converts to each.
+const GET_SYSCALL_INFO: u16 = 0x420e;
+
+/// The system call at whose entry or return a traced thread has stopped.
+pub(crate) fn syscall_info(tid: libc::pid_t) -> Result<SyscallInfo, Errno> {
+    let mut info = SyscallInfo::default();
+    let pointer: *mut SyscallInfo = &raw mut info;
+    let size = size_of::<SyscallInfo>();
+    // SAFETY: the kernel writes at most `size` bytes, into a local of that size.
+    checked(unsafe { libc::ptrace(GET_SYSCALL_INFO.into(), tid, size, pointer) })?;
+    Ok(info)
 }
 
 fn checked(result: libc::c_long) -> Result<libc::c_long, Errno> {
