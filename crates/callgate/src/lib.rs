@@ -45,4 +45,3 @@ pub use callgate_compiler::{
 pub use load::{LoadError, PrepareError, Prepared, SpawnError};
 #[cfg(feature = "oci-spec")]
 pub use oci::{SeccompError, features, initialize_seccomp, is_notify};
-pub use sys::ignore_terminal_signals;

@@ -6,7 +6,7 @@ use callgate_compiler::ByteOrder;
 use callgate_compiler::bpf::check::{CheckError, check};
 use callgate_compiler::bpf::{Insn, Program};
 
-use crate::sys::{Errno, Stopped};
+use crate::sys::{self, Errno, Stopped};
 
 /// The filters of a process could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,15 @@ pub fn filters(pid: i32) -> Result<Vec<Program>, ProcessError> {
     // The kernel counts from the oldest (`get_nth_filter`, `kernel/seccomp.c`).
     programs.reverse();
     Ok(programs)
+}
+
+/// Sends a signal to a process (`kill(2)`).
+///
+/// # Errors
+/// ESRCH if there is no such process, EPERM without the right to.
+pub fn send_signal(pid: u32, signal: i32) -> io::Result<()> {
+    let pid = i32::try_from(pid).map_err(|_| io::Error::from_raw_os_error(libc::ESRCH))?;
+    sys::kill(pid, signal).map_err(|Errno(errno)| io::Error::from_raw_os_error(errno))
 }
 
 fn cause(errno: i32) -> &'static str {

@@ -390,6 +390,15 @@ pub(crate) fn syscall_info(tid: libc::pid_t) -> Result<SyscallInfo, Errno> {
     Ok(info)
 }
 
+/// `kill(2)`: to one process, by a number above 0.
+pub(crate) fn kill(pid: libc::pid_t, signal: i32) -> Result<(), Errno> {
+    if pid <= 0 {
+        return Err(Errno(libc::ESRCH));
+    }
+    // SAFETY: it takes no pointer.
+    checked(unsafe { libc::kill(pid, signal) }.into()).map(|_| ())
+}
+
 fn checked(result: libc::c_long) -> Result<libc::c_long, Errno> {
     if result < 0 {
         let errno = io::Error::last_os_error()
@@ -398,12 +407,4 @@ fn checked(result: libc::c_long) -> Result<libc::c_long, Errno> {
         return Err(Errno(errno));
     }
     Ok(result)
-}
-
-/// Lets the process live through the terminal's SIGINT and SIGQUIT, which reach its child as well.
-pub fn ignore_terminal_signals() {
-    for signal in [libc::SIGINT, libc::SIGQUIT] {
-        // SAFETY: ignoring a signal runs no handler.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
-    }
 }

@@ -6,11 +6,16 @@
 mod call;
 mod commands;
 mod context;
+mod denials;
 mod diagnostics;
+mod edit;
 mod failure;
 mod input;
 mod layout;
 mod output;
+mod remedy;
+mod signals;
+mod strings;
 mod tolerant;
 
 use std::process::ExitCode;
@@ -19,7 +24,7 @@ use clap::{ColorChoice, Parser, Subcommand};
 
 use commands::{
     check, compile, completions, disassemble, explain, help, man, prove, resolve, run, simulate,
-    syscalls,
+    syscalls, why,
 };
 use failure::Failure;
 
@@ -57,6 +62,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Subcommand)]
 enum Command {
     Run(run::Options),
+    Why(why::Options),
     Compile(compile::Options),
     Resolve(resolve::Options),
     Check(check::Options),
@@ -82,6 +88,7 @@ fn main() -> ExitCode {
     }
     let status = match options.command {
         Command::Run(options) => run::run(options),
+        Command::Why(options) => why::run(&options),
         Command::Compile(options) => compile::run(&options),
         Command::Resolve(options) => resolve::run(&options),
         Command::Check(options) => check::run(&options),
@@ -97,7 +104,7 @@ fn main() -> ExitCode {
     status.unwrap_or_else(Failure::report)
 }
 
-/// Prints help, a version or a usage error. `run` stands in for another program, so its own failures end with 125.
+/// Prints help, a version or a usage error. `run` and `why` stand in for another program, so their own failures end with 125.
 fn usage(error: &clap::Error) -> ExitCode {
     let printed = error.print();
     if !error.use_stderr() {
@@ -112,13 +119,15 @@ fn usage(error: &clap::Error) -> ExitCode {
     )
 }
 
-/// Whether the command line names `run`, be it right otherwise or not.
+/// Whether the command line names one of them, be it right otherwise or not.
 fn is_wrapper(args: impl Iterator<Item = std::ffi::OsString>) -> bool {
     // `--color WHEN` is the one option that may stand before the command.
     let mut words = args.skip_while(|arg| arg.as_encoded_bytes().starts_with(b"--color="));
     let first = words.next();
     if first.as_ref().is_some_and(|first| first == "--color") {
-        return words.nth(1).is_some_and(|command| command == "run");
+        return words
+            .nth(1)
+            .is_some_and(|command| command == "run" || command == "why");
     }
-    first.is_some_and(|command| command == "run")
+    first.is_some_and(|command| command == "run" || command == "why")
 }

@@ -137,6 +137,31 @@ fn run_needs_no_root() {
 }
 
 #[test]
+fn signals_are_passed_on() {
+    if !has_seccomp("signals_are_passed_on") {
+        return;
+    }
+    for command in ["run", "why"] {
+        let script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done";
+        let mut child = Command::new(env!("CARGO_BIN_EXE_callgate"))
+            .args([command, "--", "sh", "-c", script])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        child
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut ready)
+            .unwrap();
+        callgate::process::send_signal(child.id(), 15).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(7), "{command}");
+    }
+}
+
+#[test]
 fn a_listener_is_refused_rather_than_left_unserved() {
     let folder = tempfile::tempdir().unwrap();
     let text = r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["mount"], "action": "SCMP_ACT_NOTIFY" }] }"#;

@@ -12,3 +12,4 @@ pub(crate) mod resolve;
 pub(crate) mod run;
 pub(crate) mod simulate;
 pub(crate) mod syscalls;
+pub(crate) mod why;

@@ -6,19 +6,19 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, ExitStatus};
 
 use callgate::compiler::syscalls;
-use callgate::{
-    Action, Call, Context, Filter, Prepared, SpawnError, ignore_terminal_signals, probe,
-};
+use callgate::{Action, Call, Context, Filter, Prepared, SpawnError, probe};
 use clap::Args;
 
 use crate::context::ContextOptions;
 use crate::failure::{Failure, WRAPPER};
 use crate::input::Input;
+use crate::signals::Forwarder;
 
 /// Run a command under a profile
 ///
 /// The filter is installed in the new process just before it executes the command, so the profile must allow
-/// execve. no_new_privs is set unless the filter may be loaded without it (CAP_SYS_ADMIN).
+/// execve. no_new_privs is set unless the filter may be loaded without it (CAP_SYS_ADMIN). Signals that another process
+/// sends to callgate are passed on to the command.
 #[derive(Args)]
 #[command(after_help = "Examples:
   callgate run -- ls -la /
@@ -32,6 +32,10 @@ pub(crate) struct Options {
     #[arg(short, long, default_value = "default")]
     profile: String,
 
+    /// Say nothing about what is odd about the profile
+    #[arg(short, long)]
+    quiet: bool,
+
     #[command(flatten)]
     context: ContextOptions,
 
@@ -44,7 +48,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Failure> {
     let own = |failure: Failure| failure.with_status(WRAPPER);
     let context = options.context.context().map_err(own)?;
     let filter = Input::read(&options.profile)
-        .and_then(|input| input.compile(&context, false))
+        .and_then(|input| input.compile(&context, !options.quiet))
         .map_err(own)?;
     let prepared = prepare(&filter, &context).map_err(own)?;
     let Some((program, args)) = options.command.split_first() else {
@@ -52,10 +56,11 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Failure> {
     };
     let mut command = Command::new(program);
     command.args(args);
+    let forwarder = Forwarder::new().map_err(own)?;
     let mut child = prepared
         .spawn(&mut command)
         .map_err(|error| not_started(program, error, &filter, &context))?;
-    ignore_terminal_signals();
+    forwarder.to(child.id());
     let status = child
         .wait()
         .map_err(|error| own(Failure::new(format!("waiting for the command: {error}"))))?;
@@ -77,7 +82,7 @@ fn prepare(filter: &Filter, context: &Context) -> Result<Prepared, Failure> {
     Prepared::new(filter, no_new_privs).map_err(Failure::new)
 }
 
-fn not_started(
+pub(super) fn not_started(
     program: &OsString,
     error: SpawnError,
     filter: &Filter,
@@ -107,7 +112,7 @@ fn not_started(
     Failure::new(format!("{program}: {error}{hint}")).with_status(status)
 }
 
-fn status_of(program: &OsString, status: ExitStatus) -> u8 {
+pub(super) fn status_of(program: &OsString, status: ExitStatus) -> u8 {
     let signal = status.signal();
     if signal == Some(libc::SIGSYS) {
         let program = program.to_string_lossy();

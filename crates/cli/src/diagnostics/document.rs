@@ -84,6 +84,27 @@ impl<'a> Document<'a> {
         range.map_or(0, |range| range.start)
     }
 
+    /// The text.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// The bytes of the value at a path.
+    pub(crate) fn value(&self, path: &JsonPath) -> Option<Range<usize>> {
+        self.find(path, Code::NotProved)
+    }
+
+    /// `FILE:LINE:COLUMN` of the value at a path, as editors take it; the file alone if the path leads nowhere.
+    pub(crate) fn locate(&self, path: &JsonPath) -> String {
+        match self.value(path) {
+            Some(range) => {
+                let (line, column) = self.line_and_column(range.start);
+                format!("{}:{line}:{column}", self.name)
+            }
+            None => self.name.to_owned(),
+        }
+    }
+
     fn position(&self, line: usize, column: usize) -> Option<Range<usize>> {
         let before = *self.line_starts.get(line.saturating_sub(1))?;
         let mut start = (before + column.saturating_sub(1)).min(self.text.len());
