@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use callgate::compiler::policy::{Verdict, resolve};
 use callgate::compiler::profile::Format;
-use callgate::compiler::syscalls;
+use callgate::compiler::{signatures, syscalls};
 use callgate::{Action, Arch, Call, Capabilities, Context, Filter, Profile};
 
+use crate::call;
 use crate::edit::{self, Edit};
 
 /// A change after which a call is allowed.
@@ -72,7 +73,7 @@ pub(crate) fn remedies(
     let mut candidates = Vec::new();
     if !exact.is_empty() {
         candidates.push(Remedy {
-            text: format!("allow `{name}` with {}", in_words(&exact)),
+            text: format!("allow `{name}` with {}", in_words(arch, name, &exact)),
             edits: vec![Edit::Add(entry(name, &exact))],
         });
     }
@@ -164,12 +165,16 @@ fn entry(name: &str, exact: &[(u8, u64)]) -> String {
     format!(r#"{{ "names": ["{name}"], "action": "SCMP_ACT_ALLOW"{args} }}"#)
 }
 
-fn in_words(exact: &[(u8, u64)]) -> String {
-    let words: Vec<_> = exact
-        .iter()
-        .map(|(index, value)| format!("argument {index} equal to {value:#x}"))
-        .collect();
-    words.join(" and ")
+fn in_words(arch: Arch, name: &str, exact: &[(u8, u64)]) -> String {
+    let words = exact.iter().map(|(index, value)| {
+        let argument = signatures::argument(arch, name, *index);
+        let shown = call::display_arg(arch, argument.as_ref(), *value);
+        match argument {
+            Some(argument) => format!("{} {shown}", argument.name),
+            None => format!("argument {index} equal to {shown}"),
+        }
+    });
+    words.collect::<Vec<_>>().join(" and ")
 }
 
 /// The ABI of a call that the policy has no rules for, and what would change that.

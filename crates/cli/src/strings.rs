@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use callgate::compiler::syscalls;
+use callgate::compiler::{signatures, syscalls};
 use callgate::{Arch, Call};
 
 use crate::call;
@@ -47,10 +47,12 @@ pub(crate) fn display(
     native: Arch,
     read: impl Fn(u64, usize) -> Option<Vec<u8>>,
 ) -> String {
-    let text = call::display(shown, native);
-    let arch = Arch::of_call(shown.audit, shown.nr);
-    let name = arch.and_then(|arch| syscalls::name(arch, shown.nr));
-    let Some((_, positions)) = STRINGS.iter().find(|(known, _)| Some(*known) == name) else {
+    let Some(arch) = Arch::of_call(shown.audit, shown.nr) else {
+        return call::display(shown, native);
+    };
+    let name = syscalls::name(arch, shown.nr).unwrap_or_default();
+    let text = call::display(&without_leftovers(shown, arch, name), native);
+    let Some((_, positions)) = STRINGS.iter().find(|(known, _)| *known == name) else {
         return text;
     };
     let Some((head, args)) = text.split_once('(') else {
@@ -68,6 +70,18 @@ pub(crate) fn display(
         }
     }
     format!("{head}({})", args.join(", "))
+}
+
+/// Without what is in the registers of arguments that the call doesn't have.
+fn without_leftovers(shown: &Call, arch: Arch, name: &str) -> Call {
+    let mut call = *shown;
+    let count = match signatures::arguments(arch, name).len() {
+        // Not known.
+        0 => call.args.len(),
+        count => count,
+    };
+    call.args.iter_mut().skip(count).for_each(|arg| *arg = 0);
+    call
 }
 
 /// The bytes up to a zero at an address in a stopped process.
