@@ -23,9 +23,14 @@ fn root() -> PathBuf {
 }
 
 fn check(args: &[&str]) -> Output {
+    let arch: &[&str] = if args.contains(&"--arch") {
+        &[]
+    } else {
+        &["--arch", "x86_64"]
+    };
     Command::new(env!("CARGO_BIN_EXE_callgate"))
-        .arg("check")
-        .args(["--arch", "x86_64", "--kernel", "6.18"])
+        .args(["check", "--kernel", "6.18"])
+        .args(arch)
         .args(args)
         .current_dir(root().join("testdata/cli/codes"))
         .output()
@@ -36,6 +41,7 @@ fn check(args: &[&str]) -> Output {
 fn options(code: Code) -> &'static [&'static str] {
     match code {
         Code::StrictSyscall => &["--strict"],
+        Code::MovedArgument => &["--arch", "s390x"],
         _ => &[],
     }
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use callgate::compiler::findings::findings;
 use callgate::compiler::notice::{Code, JsonPath, Place};
 use callgate::{CompileError, Context, Filter, Profile};
 use clap::{Args, ValueEnum};
@@ -164,12 +165,11 @@ fn check<'a>(source: &Source<'a>, context: &Context, allowed: &[Code]) -> Checke
     let mut diagnostics = tolerated_diagnostics(&tolerated, &document);
     match Profile::parse(&tolerated.bytes).map_err(CompileError::from) {
         Ok(profile) => match Filter::compile(&profile, context) {
-            Ok(filter) => diagnostics.extend(
-                filter
-                    .notices()
-                    .iter()
-                    .map(|notice| Diagnostic::of_notice(notice, context.arch)),
-            ),
+            Ok(filter) => {
+                let found = findings(&profile, context, filter.resolved());
+                let notices = filter.notices().iter().chain(&found);
+                diagnostics.extend(notices.map(|n| Diagnostic::of_notice(n, context.arch)));
+            }
             Err(error) => {
                 let notices = profile.notices.iter();
                 diagnostics.extend(notices.map(|n| Diagnostic::of_notice(n, context.arch)));

@@ -96,6 +96,25 @@ codes! {
     NotProved = 115, "a filter too intricate to be proved";
     /// A comment, or a comma behind the last element, was passed over.
     Tolerated = 130, "comments, or commas behind the last element";
+
+    /// A condition tells calls apart by bits of an argument that the kernel ignores.
+    HighBits = 201, "an argument of 32 bits that is compared in 64";
+    /// A condition holds for no argument that the kernel could see.
+    NeverHolds = 202, "a condition that never holds";
+    /// A condition holds for every argument.
+    AlwaysHolds = 203, "a condition that always holds";
+    /// A restricted call can be made through a multiplexer that is open.
+    OpenMultiplexer = 204, "a restricted call that is open through a multiplexer";
+    /// A restricted call has a twin that is open.
+    WayAround = 205, "a restricted call whose work another one does";
+    /// `io_uring` is open beside calls that are denied.
+    OpenRing = 206, "io_uring beside calls that it makes without a filter";
+    /// A rule is on a call that the kernel shows to no filter.
+    UnseenCall = 207, "a rule on a call that filters don't see";
+    /// A rule asks for an argument that is in another place on an ABI.
+    MovedArgument = 208, "an argument that is in another place on an architecture";
+    /// A denial has another errno than ENOSYS, on which a C library would fall back.
+    WrongErrno = 209, "a denial that C libraries take for a failure";
 }
 
 impl Code {

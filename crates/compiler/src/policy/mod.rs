@@ -22,6 +22,7 @@ use crate::arch::{Arch, ByteOrder, X32_BIT};
 use crate::call::Call;
 
 pub use builder::{Added, BuildError, PolicyBuilder};
+pub(crate) use multiplex::Multiplexed;
 pub use resolve::{Resolved, resolve};
 pub use source::Source;
 

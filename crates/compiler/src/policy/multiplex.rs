@@ -9,16 +9,16 @@ use crate::syscalls::{Numbers, numbers};
 
 /// How a call is reached through a multiplexer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Multiplexed {
+pub(crate) struct Multiplexed {
     /// `socketcall` or `ipc`.
-    pub(super) by: Numbers,
+    pub(crate) by: Numbers,
     /// What its argument 0 must be.
-    pub(super) selector: u64,
+    pub(crate) selector: u64,
 }
 
 impl Multiplexed {
     /// How a call is reached through a multiplexer, if it is: on the ABIs that have that one.
-    pub(super) fn of(call: Numbers) -> Option<Multiplexed> {
+    pub(crate) fn of(call: Numbers) -> Option<Multiplexed> {
         let through = |calls: &[(&str, u64)], multiplexer: &str| {
             let (_, selector) = *calls.iter().find(|(name, _)| *name == call.name())?;
             let by = numbers(multiplexer)?;
@@ -28,7 +28,7 @@ impl Multiplexed {
     }
 
     /// The number of the multiplexer on an ABI, if that has it.
-    pub(super) fn on(self, arch: Arch) -> Option<u32> {
+    pub(crate) fn on(self, arch: Arch) -> Option<u32> {
         self.by.on(arch)
     }
 }
