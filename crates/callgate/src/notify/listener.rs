@@ -110,7 +110,7 @@ impl Listener {
     }
 
     /// Takes a notification if one is there.
-    fn take(&self) -> Result<Option<Notification>, NotifyError> {
+    pub(super) fn take(&self) -> Result<Option<Notification>, NotifyError> {
         let _one_at_a_time = self
             .shared
             .receiving
@@ -119,6 +119,17 @@ impl Listener {
         if !self.poll(Some(Duration::ZERO))?.contains(PollFlags::IN) {
             return Ok(None);
         }
+        self.receive_ready()
+    }
+
+    /// Whether nobody else can receive from it.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1
+    }
+
+    /// Takes a notification that a poll has shown to be there; `None` if its caller has died since. Another receiver may have
+    /// been faster, and then this waits for the next.
+    pub(super) fn receive_ready(&self) -> Result<Option<Notification>, NotifyError> {
         match sys::receive(self.as_fd()) {
             Ok(received) => Ok(Some(Notification::new(&self.shared, &received))),
             Err(Errno(libc::ENOENT | libc::EINTR)) => Ok(None),

@@ -24,6 +24,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Many listeners
+//! A [`Supervisor`] serves any number in one loop, each by its own [`Handler`], whose errors and panics answer the caller, too. With the
+//! feature `tokio`, `AsyncListener` is a stream of notifications.
+//!
 //! # Who supervises
 //! A process can't hand its own listener on: the calls that it takes may be the very ones that wait for an answer. [`spawn`] runs a
 //! command with a supervisor that has the listener before the command is executed.
@@ -37,6 +41,9 @@ mod listener;
 mod memory;
 mod notification;
 mod spawn;
+#[cfg(feature = "tokio")]
+mod stream;
+mod supervisor;
 
 use std::io;
 
@@ -44,6 +51,9 @@ pub use listener::{Listener, Received};
 pub use memory::{Memory, MemoryError, OpenHow, SocketAddress};
 pub use notification::{Notification, Outcome};
 pub use spawn::{Supervised, spawn};
+#[cfg(feature = "tokio")]
+pub use stream::AsyncListener;
+pub use supervisor::{Failure, Handler, HandlerError, Supervisor};
 
 use crate::sys::Errno;
 

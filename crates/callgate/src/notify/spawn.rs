@@ -110,12 +110,7 @@ struct Rest(Listener);
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        while let Ok(Some(call)) = self.0.receive() {
-            // A C library tries to exit until it can.
-            if matches!(call.name(), Some("exit" | "exit_group")) {
-                let _ = call.allow_unchecked();
-            }
-        }
+        while let Ok(Some(_)) = self.0.receive() {}
     }
 }
 
