@@ -16,8 +16,10 @@ pub enum Mistake {
     Operation,
     /// Its constant is one more or less.
     Constant,
-    /// It jumps elsewhere on one answer, or the answers are exchanged.
+    /// It jumps elsewhere on one answer, to an instruction that is near the right one, or the answers are exchanged.
     Target,
+    /// It jumps elsewhere on one answer, far off. These are most of the mutants of a long program.
+    FarTarget,
     /// It loads another word: the other half of an argument, another argument, the number.
     Word,
     /// It loads what the next load does, and that what it does.
@@ -28,10 +30,11 @@ pub enum Mistake {
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 6] = [
+    pub const ALL: [Mistake; 7] = [
         Mistake::Operation,
         Mistake::Constant,
         Mistake::Target,
+        Mistake::FarTarget,
         Mistake::Word,
         Mistake::Exchange,
         Mistake::Removal,
@@ -43,7 +46,8 @@ impl Mistake {
         match self {
             Mistake::Operation => "another operation",
             Mistake::Constant => "constant ± 1",
-            Mistake::Target => "another target",
+            Mistake::Target => "another target nearby",
+            Mistake::FarTarget => "another target far off",
             Mistake::Word => "another word",
             Mistake::Exchange => "loads exchanged",
             Mistake::Removal => "removed",
@@ -107,23 +111,22 @@ fn changed(insn: Insn, behind: usize) -> Vec<(Mistake, Insn)> {
                 add(Mistake::Word, Insn { k, ..insn });
             }
         }
-        Some(Operation::Jump(_)) => {
+        Some(Operation::Jump(right)) => {
             for k in (0..behind).filter_map(|k| u32::try_from(k).ok()) {
-                add(Mistake::Target, Insn { k, ..insn });
+                add(target(right, k), Insn { k, ..insn });
             }
         }
         Some(Operation::JumpIf { yes, no, .. }) => {
-            add(
-                Mistake::Target,
-                Insn {
-                    jt: no,
-                    jf: yes,
-                    ..insn
-                },
-            );
-            for target in (0..behind).map_while(|target| u8::try_from(target).ok()) {
-                add(Mistake::Target, Insn { jt: target, ..insn });
-                add(Mistake::Target, Insn { jf: target, ..insn });
+            let exchanged = Insn {
+                jt: no,
+                jf: yes,
+                ..insn
+            };
+            add(Mistake::Target, exchanged);
+            for skip in (0..behind).map_while(|skip| u8::try_from(skip).ok()) {
+                let on = |right: u8| target(right.into(), skip.into());
+                add(on(yes), Insn { jt: skip, ..insn });
+                add(on(no), Insn { jf: skip, ..insn });
             }
         }
         _ => {}
@@ -136,6 +139,15 @@ fn changed(insn: Insn, behind: usize) -> Vec<(Mistake, Insn)> {
         }
     }
     changed
+}
+
+/// What it is for a mistake to skip so many instructions and not the right number.
+fn target(right: u32, wrong: u32) -> Mistake {
+    if right.abs_diff(wrong) <= 8 {
+        Mistake::Target
+    } else {
+        Mistake::FarTarget
+    }
 }
 
 /// Goes on with the next instruction.
@@ -183,7 +195,10 @@ mod tests {
         ];
         let program = check(insns, ByteOrder::Little).unwrap();
         let mutations = mutations(&program);
-        for mistake in Mistake::ALL {
+        for mistake in Mistake::ALL
+            .into_iter()
+            .filter(|m| *m != Mistake::FarTarget)
+        {
             assert!(
                 mutations.iter().any(|m| m.mistake == mistake),
                 "{mistake:?}"

@@ -19,6 +19,8 @@ use crate::sample::Samples;
 pub struct Extent {
     /// One mutation of so many, chosen by the seed; 1 for each.
     pub one_in: usize,
+    /// Of these, one of so many jumps to somewhere far off, of which there are many in long programs; 1 for each.
+    pub one_far_in: usize,
     /// How many calls are put to each mutant that is said to be the policy.
     pub samples: usize,
     /// One refuted mutant of so many is put to the samples as well, to see whether they are any good.
@@ -118,7 +120,9 @@ pub fn run(policy: &Policy, program: &Program, extent: Extent) -> Outcome {
         outcome.failures.push(failure);
     }
     for mutation in mutations(program) {
-        if random.below(extent.one_in) != 0 {
+        let is_far = mutation.mistake == Mistake::FarTarget;
+        let one_in = extent.one_in * if is_far { extent.one_far_in } else { 1 };
+        if random.below(one_in) != 0 {
             continue;
         }
         let tally = &mut outcome.tallies[place(mutation.mistake)];
