@@ -6,6 +6,7 @@
 
 pub mod case;
 pub mod corpus;
+pub mod fuzz;
 pub mod generate;
 pub mod growth;
 pub mod live;

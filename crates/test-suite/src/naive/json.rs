@@ -1,27 +1,30 @@
-//! JSON in which no member occurs twice.
+//! JSON in which it is marked where a member occurs twice, as that is refused only in what is read.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Reads a document, and refuses it if any of its objects has a member twice.
+/// The member that an object has in which another one occurs twice.
+pub(super) const TWICE: &str = "\u{fdd0} a member occurs twice";
+
+/// Reads a document, and marks objects that have a member twice.
 pub(super) fn read(bytes: &[u8]) -> Result<Value, String> {
-    let document: Once = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let document: Marked = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     Ok(document.0)
 }
 
-struct Once(Value);
+struct Marked(Value);
 
-impl<'de> Deserialize<'de> for Once {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Once, D::Error> {
-        deserializer.deserialize_any(OnceVisitor).map(Once)
+impl<'de> Deserialize<'de> for Marked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Marked, D::Error> {
+        deserializer.deserialize_any(MarkedVisitor).map(Marked)
     }
 }
 
-struct OnceVisitor;
+struct MarkedVisitor;
 
-impl<'de> Visitor<'de> for OnceVisitor {
+impl<'de> Visitor<'de> for MarkedVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,7 +57,7 @@ impl<'de> Visitor<'de> for OnceVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
         let mut elements = Vec::new();
-        while let Some(Once(element)) = sequence.next_element()? {
+        while let Some(Marked(element)) = sequence.next_element()? {
             elements.push(element);
         }
         Ok(Value::Array(elements))
@@ -62,9 +65,9 @@ impl<'de> Visitor<'de> for OnceVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut members = Map::new();
-        while let Some((name, Once(value))) = map.next_entry::<String, Once>()? {
+        while let Some((name, Marked(value))) = map.next_entry::<String, Marked>()? {
             if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member occurs twice"));
+                members.insert(TWICE.to_owned(), Value::Null);
             }
         }
         Ok(Value::Object(members))

@@ -4,6 +4,8 @@ use callgate::compiler::errno;
 use callgate::{Arch, Capabilities};
 use serde_json::{Map, Value};
 
+use super::json::TWICE;
+
 type Refusal = Result<(), String>;
 
 const PROFILE: &str =
@@ -179,9 +181,10 @@ fn action(action: &Value, errno: &Value, number: &Value) -> Refusal {
     refuse_if(!known, "name of an errno")
 }
 
-/// Refuses members that differ from known ones in case alone, and other unknown ones if they are to be refused. Null is
+/// Refuses members that occur twice, that differ from known ones in case alone, and other unknown ones if they are to be refused. Null is
 /// as good as not there, but for its name.
 fn members(object: &Map<String, Value>, known: &str, others: Others) -> Refusal {
+    refuse_if(object.contains_key(TWICE), TWICE)?;
     for (name, value) in object {
         let mut known = known.split(' ');
         if known.clone().any(|known| known == name) {

@@ -1,0 +1,6 @@
+//! Runs `callgate_test_suite::fuzz::assemble_and_disassemble`, where it says what is tried.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(
+    |data: &[u8]| callgate_test_suite::fuzz::assemble_and_disassemble(data)
+);
