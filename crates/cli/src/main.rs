@@ -23,8 +23,8 @@ use std::process::ExitCode;
 use clap::{ColorChoice, Parser, Subcommand};
 
 use commands::{
-    check, compile, completions, disassemble, explain, help, man, prove, resolve, run, simulate,
-    syscalls, why,
+    assemble, check, compile, completions, disassemble, doctor, explain, help, man, prove, resolve,
+    run, simulate, syscalls, why,
 };
 use failure::Failure;
 
@@ -69,8 +69,10 @@ enum Command {
     Explain(explain::Options),
     Simulate(simulate::Options),
     Disassemble(disassemble::Options),
+    Assemble(assemble::Options),
     Prove(prove::Options),
     Syscalls(syscalls::Options),
+    Doctor(doctor::Options),
     Completions(completions::Options),
     Man(man::Options),
     Help(help::Options),
@@ -95,8 +97,10 @@ fn main() -> ExitCode {
         Command::Explain(options) => explain::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Disassemble(options) => disassemble::run(&options),
+        Command::Assemble(options) => assemble::run(&options),
         Command::Prove(options) => prove::run(&options),
         Command::Syscalls(options) => syscalls::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Completions(options) => completions::run(&options),
         Command::Man(options) => man::run(&options),
         Command::Help(options) => help::run(&options),

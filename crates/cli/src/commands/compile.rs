@@ -1,7 +1,7 @@
 //! `callgate compile`: the filter of a profile.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use base64::Engine as _;
@@ -48,7 +48,7 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     Raw,
     Base64,
     C,
@@ -57,11 +57,7 @@ enum Format {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    if options.format == Format::Raw && options.output.is_none() && io::stdout().is_terminal() {
-        let hint =
-            "a raw filter is nothing for a terminal: say -o FILE, or --format asm to read it";
-        return Err(Failure::new(hint));
-    }
+    refuse_terminal(options.format, options.output.as_deref())?;
     let context = options.context.context()?;
     let filter = Input::read(&options.profile)?.compile(&context, !options.quiet)?;
     output::write(
@@ -71,7 +67,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn formatted(program: &Program, format: Format) -> Vec<u8> {
+/// A raw filter on a terminal would only upset that.
+pub(crate) fn refuse_terminal(format: Format, output: Option<&Path>) -> Result<(), Failure> {
+    if format == Format::Raw && output.is_none() && io::stdout().is_terminal() {
+        let hint =
+            "a raw filter is nothing for a terminal: say -o FILE, or --format asm to read it";
+        return Err(Failure::new(hint));
+    }
+    Ok(())
+}
+
+/// A filter in a form.
+pub(crate) fn formatted(program: &Program, format: Format) -> Vec<u8> {
     match format {
         Format::Raw => encode(program),
         Format::Base64 => (STANDARD.encode(encode(program)) + "\n").into_bytes(),

@@ -1,9 +1,11 @@
 //! The commands, one a file.
 
+pub(crate) mod assemble;
 pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod completions;
 pub(crate) mod disassemble;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod help;
 pub(crate) mod man;
