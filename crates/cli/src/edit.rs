@@ -12,6 +12,12 @@ pub(crate) enum Edit {
     Add(String),
     /// The name at a path is taken out, and its entry with it if it was the only one.
     Remove(JsonPath),
+    /// An element is taken out of its array.
+    Drop(JsonPath),
+    /// A member is taken out of its object, where it isn't the first.
+    DropMember(JsonPath),
+    /// A value gives way to another, as JSON.
+    Replace(JsonPath, String),
 }
 
 /// The text of a profile with a change made; `None` if it has no such place.
@@ -20,6 +26,19 @@ pub(crate) fn apply(text: &str, profile: &Profile, edit: &Edit) -> Option<String
     let document = Document::new(&Source { name: "", bytes });
     match edit {
         Edit::Add(entry) => add(&document, &profile.path, entry),
+        Edit::Drop(path) => {
+            let (array, index) = parent(path);
+            remove(&document, &array, index?)
+        }
+        Edit::DropMember(path) => {
+            // From the comma before its name to its end.
+            let value = document.value(path)?;
+            let before = text[..value.start].trim_end().strip_suffix(':')?.trim_end();
+            let name = before.strip_suffix('"')?.rfind('"')?;
+            let comma = text[..name].trim_end().strip_suffix(',')?.len();
+            Some(spliced(text, comma..value.end, ""))
+        }
+        Edit::Replace(path, with) => Some(spliced(text, document.value(path)?, with)),
         Edit::Remove(name) => {
             let (array, index) = parent(name);
             match index {
@@ -140,6 +159,28 @@ mod tests {
         let config = format!(r#"{{"ociVersion":"1.0.2","linux":{{"seccomp":{one_line}}}}}"#);
         let expected = config.replace("}]", &format!("}}, {ENTRY}]"));
         assert_eq!(edited(&config, &add), expected);
+    }
+
+    #[test]
+    fn elements_members_and_values_are_changed_in_place() {
+        let text = r#"{"defaultAction":"SCMP_ACT_ERRNO","flags":["SECCOMP_FILTER_FLAG_LOG"],"syscalls":[{"names":["a"],"action":"SCMP_ACT_LOG","args":[{"index":0,"value":1, "valueTwo" : 2,"op":"SCMP_CMP_EQ"}]}]}"#;
+        let flag = Edit::Drop(JsonPath::root().member("flags").index(0));
+        assert_eq!(
+            edited(text, &flag),
+            text.replace("\"SECCOMP_FILTER_FLAG_LOG\"", "")
+        );
+        let entry = JsonPath::root().member("syscalls").index(0);
+        let arg = entry.member("args").index(0);
+        let member = Edit::DropMember(arg.member("valueTwo"));
+        assert_eq!(
+            edited(text, &member),
+            text.replace(", \"valueTwo\" : 2", "")
+        );
+        let value = Edit::Replace(arg.member("value"), "7".to_owned());
+        assert_eq!(
+            edited(text, &value),
+            text.replace("\"value\":1", "\"value\":7")
+        );
     }
 
     #[test]

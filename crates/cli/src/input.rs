@@ -183,6 +183,11 @@ impl Input {
         (index < programs.len()).then(|| programs.swap_remove(index))
     }
 
+    /// The same with other bytes in it.
+    pub(crate) fn with_bytes(self, bytes: Vec<u8>) -> Input {
+        Input { bytes, ..self }
+    }
+
     /// What it is called, and its bytes.
     pub(crate) fn source(&self) -> Source<'_> {
         Source {

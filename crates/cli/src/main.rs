@@ -10,6 +10,7 @@ mod denials;
 mod diagnostics;
 mod edit;
 mod failure;
+mod fix;
 mod input;
 mod layout;
 mod output;

@@ -201,3 +201,51 @@ fn places_count_in_characters_and_survive_comments() {
     assert_eq!(place("CG0102", 1), [2, 46, 52]);
     assert_eq!(place("CG0130", 1), [2, 52, 53]);
 }
+
+#[test]
+fn a_fix_leaves_less_to_be_said_and_nothing_else_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("profile.json");
+    let name = path.to_str().unwrap();
+    let text = "{
+  \"defaultAction\": \"SCMP_ACT_ALLOW\",
+  \"flags\": [\"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV\"],
+  \"syscalls\": [
+    { \"names\": [\"ptrace\", \"wriet\"], \"action\": \"SCMP_ACT_LOG\" },
+    { \"names\": [\"ptrace\", \"keyctl\",], \"action\": \"SCMP_ACT_LOG\" },
+    { \"names\": [], \"action\": \"SCMP_ACT_ERRNO\" },
+    { \"names\": [\"personality\"], \"action\": \"SCMP_ACT_ERRNO\",
+      \"args\": [{ \"index\": 0, \"value\": 8, \"valueTwo\": 1, \"op\": \"SCMP_CMP_EQ\" }] }
+  ]
+}
+";
+    let fixed = "{
+  \"defaultAction\": \"SCMP_ACT_ALLOW\",
+  \"flags\": [],
+  \"syscalls\": [
+    { \"names\": [\"ptrace\", \"wriet\"], \"action\": \"SCMP_ACT_LOG\" },
+    { \"names\": [\"keyctl\"], \"action\": \"SCMP_ACT_LOG\" },
+    { \"names\": [\"personality\"], \"action\": \"SCMP_ACT_ERRNO\",
+      \"args\": [{ \"index\": 0, \"value\": 4294967295, \"valueTwo\": 8, \"op\": \"SCMP_CMP_MASKED_EQ\" }] }
+  ]
+}
+";
+    fs::write(&path, text).unwrap();
+    let shown = check(&["--fix", "--diff", name]);
+    assert_eq!(shown.status.code(), Some(1));
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    let diff = String::from_utf8(shown.stdout).unwrap();
+    let lines = |sign: char| diff.lines().filter(|line| line.starts_with(sign)).count();
+    assert_eq!((lines('-'), lines('+')), (1 + 4, 1 + 3), "{diff}");
+    let mended = check(&["--fix", name]);
+    assert_eq!(mended.status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&path).unwrap(), fixed);
+    let left = String::from_utf8(mended.stdout).unwrap();
+    assert!(
+        left.contains("[CG0102]") && !left.contains("[CG0108]"),
+        "{left}"
+    );
+    // What there is no file for is not lost either.
+    assert_eq!(check(&["--fix", name]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&path).unwrap(), fixed);
+}

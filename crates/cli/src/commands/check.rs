@@ -1,5 +1,6 @@
 //! `callgate check`: what the author of a profile may not expect.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use callgate::compiler::findings::findings;
@@ -11,6 +12,7 @@ use crate::context::ContextOptions;
 use crate::diagnostics::machine::{self, Checked};
 use crate::diagnostics::{self, Diagnostic, Document, Severity, Source};
 use crate::failure::{Failure, USAGE};
+use crate::fix;
 use crate::input::Input;
 use crate::output;
 use crate::tolerant::{self, Tolerated};
@@ -23,12 +25,13 @@ use crate::tolerant::{self, Tolerated};
 #[command(after_help = "Examples:
   callgate check profile.json
   callgate check -D warnings -A CG0110 profiles/*.json     in a test
+  callgate check --fix --diff profile.json                 what has one safe fix
   callgate check --format sarif profile.json > check.sarif
   callgate check --format github profile.json              in a workflow of GitHub
   callgate help CG0107                                     what a code means
 
-Exit status: 0 if there are no errors, and no warnings that -D denies; 1 if there are such warnings; 2 if a profile
-has errors or can't be read.")]
+Exit status: 0 if there are no errors, and no warnings that -D denies; 1 if there are such warnings, or with --diff if
+anything would be changed; 2 if a profile has errors or can't be read.")]
 pub(crate) struct Options {
     /// Profiles: paths, `-`, or `default`
     #[arg(required = true, value_name = "PROFILE")]
@@ -45,6 +48,14 @@ pub(crate) struct Options {
     /// Form of what is found
     #[arg(long, value_enum, default_value_t = Format::Human, conflicts_with = "json")]
     format: Format,
+
+    /// Mend what has one safe fix, in place, and check what comes of it
+    #[arg(long)]
+    fix: bool,
+
+    /// With --fix: print what would be changed, and change nothing
+    #[arg(long, requires = "fix")]
+    diff: bool,
 
     /// The same as --format json
     #[arg(long)]
@@ -88,7 +99,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let mut inputs = Vec::new();
     let mut unread = false;
     for name in &options.profiles {
-        match Input::read(name) {
+        let input = Input::read(name);
+        let input = match options.fix && !options.diff {
+            true => input.and_then(|input| mended(name, input, options, &context)),
+            false => input,
+        };
+        match input {
             Ok(input) => inputs.push(input),
             // The others are checked all the same.
             Err(failure) => {
@@ -96,6 +112,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
                 unread = true;
             }
         }
+    }
+    if options.diff {
+        return diffs(&inputs, options, &context, unread);
     }
     let checked: Vec<Checked<'_>> = inputs
         .iter()
@@ -115,6 +134,67 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         (true, _) => ExitCode::from(USAGE),
         (false, true) => ExitCode::FAILURE,
         (false, false) => ExitCode::SUCCESS,
+    })
+}
+
+/// The input with what can be mended, which is written where it came from.
+fn mended(
+    name: &str,
+    input: Input,
+    options: &Options,
+    context: &Context,
+) -> Result<Input, Failure> {
+    let Some((fixed, count)) = fixed(&input, options, context) else {
+        return Ok(input);
+    };
+    if name == "-" || name == "default" {
+        return Err(Failure::new(format!(
+            "{name}: there is no file to mend: say --diff to see what would be changed"
+        )));
+    }
+    output::write(Some(Path::new(name)), fixed.as_bytes())?;
+    let places = if count == 1 { "place" } else { "places" };
+    anstream::eprintln!("{name}: {count} {places} mended");
+    Ok(input.with_bytes(fixed.into_bytes()))
+}
+
+/// The text of an input with what can be mended, and in how many places; nothing if nothing can.
+fn fixed(input: &Input, options: &Options, context: &Context) -> Option<(String, usize)> {
+    let source = input.source();
+    let text = std::str::from_utf8(source.bytes).ok()?;
+    let said = |text: &str| {
+        let source = Source {
+            name: source.name,
+            bytes: text.as_bytes(),
+        };
+        check(&source, context, &options.allowed).diagnostics
+    };
+    let (fixed, count) = fix::fix(text, context, said);
+    (count > 0).then_some((fixed, count))
+}
+
+/// Prints what would be mended, as `patch` takes it.
+fn diffs(
+    inputs: &[Input],
+    options: &Options,
+    context: &Context,
+    unread: bool,
+) -> Result<ExitCode, Failure> {
+    let mut text = String::new();
+    for input in inputs {
+        let source = input.source();
+        if let Some((fixed, _)) = fixed(input, options, context) {
+            let old = String::from_utf8_lossy(source.bytes);
+            let diff = similar::TextDiff::from_lines(&*old, &fixed);
+            let mut diff = diff.unified_diff();
+            text.push_str(&diff.header(source.name, source.name).to_string());
+        }
+    }
+    output::print(&text)?;
+    Ok(match (unread, text.is_empty()) {
+        (true, _) => ExitCode::from(USAGE),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::FAILURE,
     })
 }
 

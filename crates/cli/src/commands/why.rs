@@ -327,7 +327,7 @@ impl Report<'_> {
             let remedies = remedies.iter().map(|remedy| {
                 let entries = remedy.edits.iter().filter_map(|edit| match edit {
                     crate::edit::Edit::Add(entry) => serde_json::from_str::<Value>(entry).ok(),
-                    crate::edit::Edit::Remove(_) => None,
+                    _ => None,
                 });
                 json!({ "change": remedy.text, "entries": entries.collect::<Vec<_>>() })
             });
