@@ -16,8 +16,8 @@ pub struct Line {
     pub index: usize,
     /// The instruction.
     pub insn: Insn,
-    /// The word that the accumulator holds here on every way, as a byte offset into `seccomp_data`, if that
-    /// is known.
+    /// The word that the accumulator holds here on every way, or bits of it, as a byte offset into `seccomp_data`,
+    /// if that is known.
     pub word: Option<u32>,
     byte_order: ByteOrder,
 }
@@ -41,7 +41,7 @@ pub fn disassemble(program: &Program) -> Vec<Line> {
 enum Known {
     /// No way leads here yet.
     Nothing,
-    /// It is this word of the call on every way.
+    /// It is this word of the call on every way, or bits of it.
     Word(u32),
     /// It is something else, or not the same on every way.
     Other,
@@ -69,7 +69,11 @@ fn loaded_words(insns: &[Insn]) -> Vec<Option<u32>> {
             }
             Some(Operation::Load(Register::Accumulator, Value::Data(k))) => to(0, Known::Word(k)),
             Some(Operation::Load(Register::Index, _) | Operation::Store(..)) => to(0, before),
-            Some(Operation::CopyToIndex) => to(0, before),
+            Some(
+                Operation::CopyToIndex | Operation::Compute(Compute::And, Operand::Constant(_)),
+            ) => {
+                to(0, before);
+            }
             Some(Operation::Return(_) | Operation::ReturnAccumulator) => {}
             _ => to(0, Known::Other),
         }

@@ -52,17 +52,19 @@ impl<'a> Emitter<'a> {
         };
         emitter.entries[graph.root().index()].needs_load = true;
         for id in emitter.reachable() {
-            if let Node::Ask {
-                word,
-                question,
-                yes,
-                no,
-            } = graph.node(id)
-            {
-                for next in [yes, no] {
-                    if left_by(word, question) != emitter.asked(next) {
-                        emitter.entries[next.index()].needs_load = true;
-                    }
+            let (left, ways) = match graph.node(id) {
+                Node::Answer(_) => continue,
+                Node::Ask {
+                    word,
+                    question,
+                    yes,
+                    no,
+                } => (left_by(word, question), [yes, no]),
+                Node::Strip { next, .. } => (Some(Word::Nr), [next, next]),
+            };
+            for next in ways {
+                if left != emitter.asked(next) {
+                    emitter.entries[next.index()].needs_load = true;
                 }
             }
         }
@@ -79,8 +81,10 @@ impl<'a> Emitter<'a> {
                 continue;
             }
             reachable.push(id);
-            if let Node::Ask { yes, no, .. } = self.graph.node(id) {
-                open.extend([yes, no]);
+            match self.graph.node(id) {
+                Node::Answer(_) => {}
+                Node::Ask { yes, no, .. } => open.extend([yes, no]),
+                Node::Strip { next, .. } => open.push(next),
             }
         }
         reachable
@@ -103,6 +107,8 @@ impl<'a> Emitter<'a> {
                 } if successors_done => {
                     self.ask(id, word, question, [yes, no]);
                 }
+                Node::Strip { bits, next } if successors_done => self.strip(id, bits, next),
+                Node::Strip { next, .. } => open.extend([(id, true), (next, false)]),
                 Node::Ask { yes, no, .. } => {
                     open.push((id, true));
                     // Taken from the end: `yes` first, `no` last, so that `no` is what a node falls through to.
@@ -139,10 +145,25 @@ impl<'a> Emitter<'a> {
                 self.push(op::AND_K, 0, 0, mask)
             }
         };
+        self.enter(id, word, at);
+    }
+
+    /// What comes next finds the number without the bits in the accumulator, and must not load it again.
+    fn strip(&mut self, id: NodeId, bits: u32, next: NodeId) {
+        let target = self.place(next, Some(Word::Nr));
+        if target + 1 < self.reversed.len() {
+            self.jump(target);
+        }
+        let at = self.push(op::AND_K, 0, 0, !bits);
+        self.enter(id, Word::Nr, at);
+    }
+
+    /// Makes the entries of a node whose instruction is there, with the load of its word before it if some way needs that.
+    fn enter(&mut self, id: NodeId, word: Word, loaded: usize) {
         let needs_load = self.entries[id.index()].needs_load;
         let load = needs_load.then(|| self.push(op::LD_W_ABS, 0, 0, offset(word, self.byte_order)));
         let entry = &mut self.entries[id.index()];
-        entry.loaded = Some(at);
+        entry.loaded = Some(loaded);
         entry.anyhow = load;
     }
 
@@ -162,11 +183,7 @@ impl<'a> Emitter<'a> {
     fn step(&mut self, way: NodeId, target: usize, left: Option<Word>) {
         let at = match self.graph.node(way) {
             Node::Answer(action) => self.push(op::RET_K, 0, 0, action.to_ret()),
-            Node::Ask { .. } => {
-                let skipped = self.reversed.len() - target - 1;
-                let k = u32::try_from(skipped).unwrap_or(u32::MAX);
-                self.push(op::JA, 0, 0, k)
-            }
+            Node::Ask { .. } | Node::Strip { .. } => self.jump(target),
         };
         let loaded = self.is_entered_loaded(way, left);
         let entry = &mut self.entries[way.index()];
@@ -175,6 +192,11 @@ impl<'a> Emitter<'a> {
         } else {
             entry.anyhow = Some(at);
         }
+    }
+
+    fn jump(&mut self, target: usize) -> usize {
+        let skipped = self.reversed.len() - target - 1;
+        self.push(op::JA, 0, 0, u32::try_from(skipped).unwrap_or(u32::MAX))
     }
 
     /// Where to enter a node, coming with this word in the accumulator.
@@ -197,6 +219,7 @@ impl<'a> Emitter<'a> {
     fn asked(&self, id: NodeId) -> Option<Word> {
         match self.graph.node(id) {
             Node::Ask { word, .. } => Some(word),
+            Node::Strip { .. } => Some(Word::Nr),
             Node::Answer(_) => None,
         }
     }

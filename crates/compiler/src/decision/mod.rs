@@ -4,16 +4,19 @@
 //! cut down to such questions, with equal parts shared: i386 and x32 ask the same of `clone`, so they share
 //! the node that asks. Nothing here knows of instructions, jumps or offsets.
 //!
-//! [`lower`](lower::lower) makes it from a policy: the architecture first, then the number by an optimal
+//! [`lower`](lower::lower) makes it from a policy: the architecture first, then the number by a
 //! [search tree](search_tree), then the arguments by `rules`.
 //!
 //! Invariant: a graph is acyclic, because a node can only name nodes that were there before it.
 
+mod leaves;
 pub mod lower;
 mod rules;
 pub mod search_tree;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::RangeInclusive;
 
 use crate::action::Action;
 use crate::call::{Call, high_half, low_half};
@@ -69,6 +72,14 @@ pub enum Node {
         /// Where to go if not.
         no: NodeId,
     },
+    /// From here on the number counts without these bits: x32's are those of x86_64 with a bit more, and lead to the
+    /// same for the most part.
+    Strip {
+        /// The bits.
+        bits: u32,
+        /// Where to go on.
+        next: NodeId,
+    },
 }
 
 /// A whole decision, from its root.
@@ -83,6 +94,7 @@ impl Graph {
     #[must_use]
     pub fn evaluate(&self, call: &Call) -> Action {
         let mut at = self.root;
+        let mut call = *call;
         loop {
             match self.node(at) {
                 Node::Answer(action) => return action,
@@ -92,8 +104,12 @@ impl Graph {
                     yes,
                     no,
                 } => {
-                    let so = question.holds(word.of(call));
+                    let so = question.holds(word.of(&call));
                     at = if so { yes } else { no };
+                }
+                Node::Strip { bits, next } => {
+                    call.nr &= !bits;
+                    at = next;
                 }
             }
         }
@@ -146,6 +162,17 @@ impl Word {
 }
 
 impl Question {
+    /// The answer for all values of a range that isn't empty, if it's the same for all as far as is easily seen.
+    fn holds_for_all(self, values: &RangeInclusive<u32>) -> Option<bool> {
+        match self {
+            Question::Is(k) if !values.contains(&k) => Some(false),
+            Question::AtLeast(k) if *values.start() >= k => Some(true),
+            Question::AtLeast(k) if *values.end() < k => Some(false),
+            _ if values.start() == values.end() => Some(self.holds(*values.start())),
+            _ => None,
+        }
+    }
+
     /// The answer for a value.
     #[must_use]
     pub fn holds(self, value: u32) -> bool {
@@ -165,7 +192,7 @@ impl Question {
 #[derive(Debug, Default)]
 pub struct GraphBuilder {
     nodes: Vec<Node>,
-    known: HashMap<Node, NodeId>,
+    known: HashMap<Node, NodeId, BuildHasherDefault<Quick>>,
 }
 
 impl GraphBuilder {
@@ -179,6 +206,13 @@ impl GraphBuilder {
         if yes == no {
             return yes;
         }
+        // Each question in one form only.
+        let (question, yes, no) = match question {
+            Question::AtLeast(0) => return yes,
+            Question::AtLeast(1) => (Question::Is(0), no, yes),
+            Question::AtLeast(u32::MAX) => (Question::Is(u32::MAX), yes, no),
+            other => (other, yes, no),
+        };
         self.intern(Node::Ask {
             word,
             question,
@@ -205,12 +239,69 @@ impl GraphBuilder {
         }
     }
 
+    /// Goes on without some bits of the number; where no question follows, that is all there is.
+    pub fn strip(&mut self, bits: u32, next: NodeId) -> NodeId {
+        match self.nodes[next.index()] {
+            Node::Answer(_) => next,
+            _ => self.intern(Node::Strip { bits, next }),
+        }
+    }
+
     /// The answer of a node that is an end.
     #[must_use]
     pub fn as_answer(&self, id: NodeId) -> Option<Action> {
         match self.nodes[id.index()] {
             Node::Answer(action) => Some(action),
-            Node::Ask { .. } => None,
+            _ => None,
+        }
+    }
+
+    /// How far a tree of questions about one word can be gone down when of that word only a range is known.
+    #[must_use]
+    pub fn descend(&self, root: NodeId, word: Word, values: &RangeInclusive<u32>) -> NodeId {
+        let mut at = root;
+        while let Node::Ask {
+            word: asked,
+            question,
+            yes,
+            no,
+        } = self.nodes[at.index()]
+        {
+            let answer = question.holds_for_all(values).filter(|_| asked == word);
+            at = match answer {
+                Some(true) => yes,
+                Some(false) => no,
+                None => break,
+            };
+        }
+        at
+    }
+
+    /// A node by its name.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Node {
+        self.nodes[id.index()]
+    }
+
+    /// How many nodes there are so far.
+    #[must_use]
+    pub fn made(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Takes back all nodes behind so many, for [`redo`](Self::redo).
+    pub fn undo(&mut self, made: usize) -> Vec<Node> {
+        let nodes = self.nodes.split_off(made);
+        for node in &nodes {
+            self.known.remove(node);
+        }
+        nodes
+    }
+
+    /// Makes nodes that were taken back from here again: they get their names back.
+    pub fn redo(&mut self, nodes: Vec<Node>) {
+        for node in nodes {
+            self.intern(node);
         }
     }
 
@@ -231,5 +322,43 @@ impl GraphBuilder {
             self.nodes.push(node);
         }
         id
+    }
+}
+
+/// A hash function for nodes: they are few, and nobody gains by choosing ones that collide.
+#[derive(Clone, Copy, Debug, Default)]
+struct Quick(u64);
+
+impl Hasher for Quick {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u16(&mut self, value: u16) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        // Bits go up with the product; hash maps look at the highest and the lowest ones.
+        let product = (self.0 ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ (product >> 32);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
     }
 }

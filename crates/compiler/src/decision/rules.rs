@@ -14,6 +14,9 @@ use crate::policy::{Condition, Rule, Test};
 /// What an argument's cell weighs in a search tree: each time a call with checked arguments is made, its path is run.
 const CELL_WEIGHT: u64 = 8;
 
+/// Up to so many single values are looked up in two ways, to take the shorter one.
+const FEW_POINTS: usize = 32;
+
 /// A rule as far as it is still open: some of its conditions may be decided already.
 #[derive(Clone, Debug)]
 struct Open {
@@ -236,7 +239,22 @@ impl Lowering<'_> {
             return self.tree(Word::Low(arg), low.collect());
         }
         match points(cells) {
-            Some((points, elsewhere)) => self.points(arg, points, elsewhere),
+            Some((points, elsewhere)) if points.len() > FEW_POINTS => {
+                self.points(arg, points, elsewhere)
+            }
+            Some((points, elsewhere)) => {
+                // As short by itself, but what then is asked of the low half, 32-bit ABIs may ask as well.
+                let made = self.graph.made();
+                let low_first = self.points(arg, points, elsewhere);
+                let nodes = self.graph.undo(made);
+                let high_first = self.by_high_half(arg, cells);
+                if self.graph.made() < made + nodes.len() {
+                    return high_first;
+                }
+                self.graph.undo(made);
+                self.graph.redo(nodes);
+                low_first
+            }
             None => self.by_high_half(arg, cells),
         }
     }
@@ -283,6 +301,7 @@ impl Lowering<'_> {
             start,
             node,
             weight,
+            shared: false,
         };
         let intervals: Vec<Interval> = starts.into_iter().map(interval).collect();
         search_tree(self.graph, word, &intervals)

@@ -1,15 +1,17 @@
 //! A word's intervals → the search tree that is cheapest to ask.
 //!
-//! A tree may ask "is it k or above?", which splits a range in two, and "is it k?", which takes one value
-//! out of it. Both cost one instruction. The second pays where a single value interrupts a range that goes
-//! on behind it: `A b A` takes one question instead of two. The best tree over up to [`EXACT`] intervals is
-//! found by dynamic programming over runs of them; its base case is a run that is one range but for
-//! single values, which are then asked for one after the other, the heaviest first. Longer lists are first halved
-//! by weight.
+//! A tree may ask "is it k or above?", which splits a range in two, "is it k?", which takes one value out of
+//! it, and "has it any of these bits?"; each costs one instruction. Four steps find it:
+//!
+//! 1. Values that weigh much are taken out of the list: they are asked for with `==`, near the root. That takes no
+//!    more questions than to split at both sides of them.
+//! 2. The rest is cut into [`leaves`](super::leaves): that decides the number of questions.
+//! 3. Dynamic programming arranges the leaves so that the mean path is shortest.
+//! 4. Each heavy value gets its question where that makes the mean path shortest.
 
 use std::cmp::Reverse;
-use std::ops::RangeInclusive;
 
+use super::leaves::{Intervals, Leaf, Rest};
 use super::{GraphBuilder, NodeId, Question, Word};
 
 /// From `start` up to where the next one begins.
@@ -21,261 +23,278 @@ pub struct Interval {
     pub node: NodeId,
     /// How often a path to it is run, relative to the others.
     pub weight: u64,
+    /// Whether the tree beside this one leads all its values to the same.
+    pub shared: bool,
 }
 
-/// The longest list for which the best tree is looked for: the search takes room with its second power.
-pub const EXACT: usize = 128;
+/// The weight from which on a single value is worth a question near the root.
+pub const HEAVY: u64 = 128;
 
-/// What one more instruction costs, against one more step on a path of weight 1. A program's size is paid
-/// for at every load and in every copy of it; a step, at most at every call.
-const INSTRUCTION: u64 = 150;
+/// The most values that are asked for near the root.
+const MOST_HEAVY: usize = 6;
 
-/// How far beyond the bounds to look for a split.
-const MARGIN: usize = 4;
-
-/// The most single values that are asked for in a row.
-const LONGEST_CHAIN: usize = 12;
+/// The longest list of leaves for which the best tree is looked for: the search takes room with its second power.
+/// Longer lists are first halved by weight.
+const EXACT: usize = 128;
 
 /// The tree over intervals that cover all values: the first starts at 0, the rest ascend.
 pub fn search_tree(graph: &mut GraphBuilder, word: Word, intervals: &[Interval]) -> NodeId {
-    search_tree_up_to(graph, word, intervals, u32::MAX)
+    search_tree_beside(graph, word, intervals, None)
 }
 
-/// As [`search_tree`], where the word is known to be within the intervals, the last of which ends at `last`.
-fn search_tree_up_to(
+/// As [`search_tree`], where another tree asks about the same word, and leads to the same for the values of intervals
+/// that are [`shared`](Interval::shared): for them this one may go on there.
+pub fn search_tree_beside(
     graph: &mut GraphBuilder,
     word: Word,
     intervals: &[Interval],
-    last: u32,
+    beside: Option<NodeId>,
 ) -> NodeId {
-    if intervals.len() <= EXACT {
-        let plan = Plan::new(intervals, last);
-        return plan.build(graph, word, Run::all(intervals.len()));
-    }
-    let (below, above) = intervals.split_at(middle_by_weight(intervals));
-    let start = above[0].start;
-    let below = search_tree_up_to(graph, word, below, start - 1);
-    let above = search_tree_up_to(graph, word, above, last);
-    graph.ask(word, Question::AtLeast(start), above, below)
-}
-
-/// Where to cut a list of at least two so that both parts weigh about the same and neither is empty.
-fn middle_by_weight(intervals: &[Interval]) -> usize {
-    let total: u64 = intervals.iter().map(|i| i.weight + 1).sum();
-    let mut sum = 0;
-    let below_half = |i: &&Interval| {
-        sum += i.weight + 1;
-        sum * 2 <= total
+    let (heavy, rest) = heavy_and_rest(intervals);
+    let intervals = Intervals::new(&rest);
+    let leaves = intervals.leaves();
+    let mut tree = Tree {
+        graph,
+        word,
+        intervals: &intervals,
+        beside,
     };
-    let middle = intervals.iter().take_while(below_half).count();
-    middle.clamp(1, intervals.len() - 1)
+    tree.over(&leaves, &heavy)
 }
 
-/// Intervals `first` to `last`, both included.
-#[derive(Clone, Copy)]
-struct Run {
-    first: usize,
-    last: usize,
-}
-
-/// How to go on with a run.
-#[derive(Clone, Copy)]
-enum Step {
-    /// All its values lead to the same.
-    Done,
-    /// Ask whether the value is in this interval or above.
-    Split(usize),
-    /// Ask for each single value; all others lead where this interval does.
-    Singles(usize),
-}
-
-/// The best step for every run, and its cost.
-struct Plan<'a> {
-    intervals: &'a [Interval],
-    /// Whether an interval is one value.
-    single: Vec<bool>,
-    /// The weights of all intervals before each.
-    weight_before: Vec<u64>,
-    /// By first and last interval.
-    best: Vec<Best>,
-}
-
-/// What is best for a run.
-#[derive(Clone, Copy)]
-struct Best {
-    cost: u64,
-    step: Step,
-    /// Where it would be split, if it is to be split.
-    split: usize,
-}
-
-impl<'a> Plan<'a> {
-    fn new(intervals: &'a [Interval], last: u32) -> Plan<'a> {
-        let n = intervals.len();
-        let ends = intervals[1..].iter().map(|next| next.start - 1);
-        let ends = ends.chain([last]);
-        let mut weight_before = vec![0];
-        for interval in intervals {
-            let sum = weight_before[weight_before.len() - 1];
-            weight_before.push(sum + interval.weight);
+/// Takes the heaviest single values out of a list, the heaviest first. What is left covers all values again; where the
+/// values taken out lead does not count in it.
+fn heavy_and_rest(intervals: &[Interval]) -> (Vec<Interval>, Vec<Interval>) {
+    let ends = intervals.iter().skip(1).map(|next| next.start - 1);
+    let singles = intervals.iter().zip(ends.chain([u32::MAX]));
+    let is_heavy = |i: &Interval| i.weight >= HEAVY && !i.shared;
+    let heavy = singles.filter(|(i, end)| is_heavy(i) && i.start == *end);
+    let mut heavy: Vec<Interval> = heavy.map(|(i, _)| *i).collect();
+    heavy.sort_by_key(|i| (Reverse(i.weight), i.start));
+    heavy.truncate(MOST_HEAVY.min(intervals.len() - 1));
+    let mut rest: Vec<Interval> = Vec::with_capacity(intervals.len());
+    for interval in intervals {
+        if heavy.iter().any(|heavy| heavy.start == interval.start) {
+            continue;
         }
-        let mut plan = Plan {
-            intervals,
-            single: intervals
-                .iter()
-                .zip(ends)
-                .map(|(i, end)| i.start == end)
-                .collect(),
-            weight_before,
-            best: vec![
-                Best {
-                    cost: 0,
-                    step: Step::Done,
-                    split: 0
-                };
-                n * n
-            ],
+        match rest.last_mut() {
+            Some(last) if last.node == interval.node && last.shared == interval.shared => {
+                last.weight += interval.weight;
+            }
+            _ => rest.push(*interval),
+        }
+    }
+    if let Some(first) = rest.first_mut() {
+        first.start = 0;
+    }
+    (heavy, rest)
+}
+
+/// A tree that is being built.
+struct Tree<'a> {
+    graph: &'a mut GraphBuilder,
+    word: Word,
+    intervals: &'a Intervals<'a>,
+    beside: Option<NodeId>,
+}
+
+/// A heavy value, and how many splits there are above its question.
+#[derive(Clone, Copy)]
+struct Heavy {
+    interval: Interval,
+    level: usize,
+}
+
+impl Tree<'_> {
+    /// The tree over neighbouring leaves and the heavy values among them.
+    fn over(&mut self, leaves: &[Leaf], heavy: &[Interval]) -> NodeId {
+        if leaves.len() <= EXACT {
+            let plan = Plan::new(self.intervals, leaves);
+            let heavy = self.placed(leaves, &plan, heavy);
+            return self.planned(leaves, &plan, (0, leaves.len() - 1), &heavy, 0);
+        }
+        let middle = self.middle_by_weight(leaves);
+        let (below, above) = leaves.split_at(middle);
+        let start = self.start(above[0]);
+        let heavy = heavy.iter().partition(|value| value.start < start);
+        let (heavy_below, heavy_above): (Vec<Interval>, Vec<Interval>) = heavy;
+        let below = self.over(below, &heavy_below);
+        let above = self.over(above, &heavy_above);
+        let question = Question::AtLeast(start);
+        self.graph.ask(self.word, question, above, below)
+    }
+
+    /// Where to cut a list of at least two so that both parts weigh about the same and neither is empty.
+    fn middle_by_weight(&self, leaves: &[Leaf]) -> usize {
+        let weight = |leaf: &Leaf| self.intervals.weight(leaf.first, leaf.last) + 1;
+        let total: u64 = leaves.iter().map(weight).sum();
+        let mut sum = 0;
+        let below_half = |leaf: &&Leaf| {
+            sum += weight(leaf);
+            sum * 2 <= total
         };
-        for length in 2..=n {
-            for first in 0..=n - length {
-                let run = Run {
-                    first,
-                    last: first + length - 1,
+        let middle = leaves.iter().take_while(below_half).count();
+        middle.clamp(1, leaves.len() - 1)
+    }
+
+    /// Puts each heavy value where it makes paths shortest: each split above its question is one more step for it, and its question
+    /// is one more for all else that is below it.
+    fn placed(&self, leaves: &[Leaf], plan: &Plan, heavy: &[Interval]) -> Vec<Heavy> {
+        let mut placed: Vec<Heavy> = Vec::new();
+        for (i, interval) in heavy.iter().enumerate() {
+            let value = interval.start;
+            let mut run = (0, leaves.len() - 1);
+            let mut best = (u64::MAX, 0);
+            for level in 0.. {
+                let is_below = |other: u32| self.is_within(leaves, run, other);
+                let asked_below = placed.iter().filter(|heavy| heavy.level >= level);
+                let others = asked_below
+                    .map(|heavy| &heavy.interval)
+                    .chain(&heavy[i + 1..]);
+                let others = others
+                    .filter(|other| is_below(other.start))
+                    .map(|other| other.weight);
+                let cost = plan.weight(run.0, run.1)
+                    + others.sum::<u64>()
+                    + interval.weight * level as u64;
+                best = best.min((cost, level));
+                if run.0 == run.1 {
+                    break;
+                }
+                let at = plan.split(run.0, run.1);
+                run = if value < self.start(leaves[at]) {
+                    (run.0, at - 1)
+                } else {
+                    (at, run.1)
                 };
-                plan.best[run.first * n + run.last] = plan.best(run);
+            }
+            placed.push(Heavy {
+                interval: *interval,
+                level: best.1,
+            });
+        }
+        placed
+    }
+
+    /// Whether a value lies among the values of a run of leaves.
+    fn is_within(&self, leaves: &[Leaf], (first, last): (usize, usize), value: u32) -> bool {
+        let (first, last) = (leaves[first], leaves[last]);
+        (self.start(first)..=self.intervals.end(last.last)).contains(&value)
+    }
+
+    /// The tree over a run of leaves with so many splits above it.
+    fn planned(
+        &mut self,
+        leaves: &[Leaf],
+        plan: &Plan,
+        run: (usize, usize),
+        heavy: &[Heavy],
+        level: usize,
+    ) -> NodeId {
+        let (first, last) = run;
+        let mut node = if first == last {
+            self.leaf(leaves[first])
+        } else {
+            let at = plan.split(first, last);
+            let below = self.planned(leaves, plan, (first, at - 1), heavy, level + 1);
+            let above = self.planned(leaves, plan, (at, last), heavy, level + 1);
+            let question = Question::AtLeast(self.start(leaves[at]));
+            self.graph.ask(self.word, question, above, below)
+        };
+        // The heaviest is asked for first, so it's put on last.
+        for value in heavy.iter().rev().filter(|value| value.level == level) {
+            let Interval {
+                start, node: yes, ..
+            } = value.interval;
+            if self.is_within(leaves, run, start) {
+                node = self.graph.ask(self.word, Question::Is(start), yes, node);
+            }
+        }
+        node
+    }
+
+    fn leaf(&mut self, leaf: Leaf) -> NodeId {
+        let mut node = match leaf.rest {
+            Rest::One(node) => node,
+            Rest::Masked { mask, some, none } => {
+                self.graph
+                    .ask(self.word, Question::HasAny(mask), some, none)
+            }
+            Rest::Beside => self.beside(leaf),
+        };
+        let mut singles: Vec<Interval> = self
+            .intervals
+            .singles(leaf)
+            .map(|i| self.intervals.list[i])
+            .collect();
+        singles.sort_by_key(|single| single.weight);
+        for single in singles {
+            node = self
+                .graph
+                .ask(self.word, Question::Is(single.start), single.node, node);
+        }
+        node
+    }
+
+    /// Where to go on in the tree beside this one with a value of a leaf.
+    fn beside(&self, leaf: Leaf) -> NodeId {
+        let values = self.start(leaf)..=self.intervals.end(leaf.last);
+        let node = self.intervals.list[leaf.first].node;
+        self.beside
+            .map_or(node, |root| self.graph.descend(root, self.word, &values))
+    }
+
+    fn start(&self, leaf: Leaf) -> u32 {
+        self.intervals.list[leaf.first].start
+    }
+}
+
+/// The cheapest tree of splits over every run of leaves.
+struct Plan {
+    leaves: usize,
+    /// The weights of all leaves before each.
+    weight_before: Vec<u64>,
+    /// By first and last leaf: what its paths cost, and before which leaf to split it.
+    best: Vec<(u64, usize)>,
+}
+
+impl Plan {
+    fn new(intervals: &Intervals<'_>, leaves: &[Leaf]) -> Plan {
+        let n = leaves.len();
+        let borders = leaves.iter().map(|leaf| leaf.first);
+        let borders = borders.chain([leaves[n - 1].last + 1]);
+        let mut plan = Plan {
+            leaves: n,
+            weight_before: borders.map(|at| intervals.weight_before(at)).collect(),
+            best: vec![(0, 0); n * n],
+        };
+        for first in (0..n).rev() {
+            plan.best[first * n + first].1 = first;
+            for last in first + 1..n {
+                plan.best[first * n + last] = plan.find(first, last);
             }
         }
         plan
     }
 
-    fn best(&self, run: Run) -> Best {
-        let splits = self.promising_splits(run).map(|at| {
-            let (below, above) = run.split(at);
-            (self.at(below).cost + self.at(above).cost, at)
-        });
-        let (parts, split) = splits.min().unwrap_or((0, run.last));
-        let cost = parts + self.weight(run) + INSTRUCTION;
-        let (cost, step) = match self.singles(run) {
-            Some((singles, rest)) if singles <= cost => (singles, Step::Singles(rest)),
-            _ => (cost, Step::Split(split)),
-        };
-        Best { cost, step, split }
+    /// The best split of a run lies between those of the run without its last and without its first leaf (Knuth's bound).
+    fn find(&self, first: usize, last: usize) -> (u64, usize) {
+        let low = self.split(first, last - 1).max(first + 1);
+        let high = self.split(first + 1, last);
+        let splits = (low..=high).map(|at| (self.cost(first, at - 1) + self.cost(at, last), at));
+        let (cost, at) = splits.min().unwrap_or((0, low));
+        (cost + self.weight(first, last), at)
     }
 
-    /// Where to look for the best split: about where it was for the run without its last, and without its first
-    /// interval. That holds for trees of splits alone (Knuth's bound), and nearly so here; looking everywhere
-    /// would take time with the third power of the length.
-    fn promising_splits(&self, run: Run) -> RangeInclusive<usize> {
-        let Run { first, last } = run;
-        if last - first < 2 {
-            return last..=last;
-        }
-        let low = self
-            .at(Run {
-                last: last - 1,
-                ..run
-            })
-            .split;
-        let high = self
-            .at(Run {
-                first: first + 1,
-                ..run
-            })
-            .split;
-        let low = low.saturating_sub(MARGIN).max(first + 1);
-        low..=(high + MARGIN).min(last)
+    fn split(&self, first: usize, last: usize) -> usize {
+        self.best[first * self.leaves + last].1
     }
 
-    /// The cost of asking for every single value in turn, and an interval of the rest, if the rest leads
-    /// to one place and the singles aren't too many.
-    fn singles(&self, run: Run) -> Option<(u64, usize)> {
-        if run.last - run.first > 2 * LONGEST_CHAIN {
-            return None; // More singles than allowed, or neighbours that lead to the same.
-        }
-        let rest = self.rest(run)?;
-        let mut weights = [0; LONGEST_CHAIN];
-        let mut count = 0;
-        for single in self.besides(run, rest) {
-            *weights.get_mut(count)? = self.intervals[single].weight;
-            count += 1;
-        }
-        weights[..count].sort_unstable();
-        let mut cost = 0;
-        let mut weight = self.weight(run);
-        for single in weights[..count].iter().rev() {
-            cost += INSTRUCTION + weight;
-            weight -= single;
-        }
-        Some((cost, rest))
+    fn cost(&self, first: usize, last: usize) -> u64 {
+        self.best[first * self.leaves + last].0
     }
 
-    /// The interval that what is left leads to: the first that is more than one value, or else just the first.
-    fn rest(&self, run: Run) -> Option<usize> {
-        let mut wide = run.intervals().filter(|i| !self.single[*i]);
-        let rest = wide.next().unwrap_or(run.first);
-        let same = wide.all(|i| self.intervals[i].node == self.intervals[rest].node);
-        same.then_some(rest)
-    }
-
-    /// The intervals of a run that lead elsewhere than one of them.
-    fn besides(&self, run: Run, rest: usize) -> impl Iterator<Item = usize> {
-        let node = self.intervals[rest].node;
-        run.intervals()
-            .filter(move |i| self.intervals[*i].node != node)
-    }
-
-    fn build(&self, graph: &mut GraphBuilder, word: Word, run: Run) -> NodeId {
-        match self.at(run).step {
-            Step::Done => self.intervals[run.first].node,
-            Step::Split(at) => {
-                let (below, above) = run.split(at);
-                let below = self.build(graph, word, below);
-                let above = self.build(graph, word, above);
-                let start = self.intervals[at].start;
-                graph.ask(word, Question::AtLeast(start), above, below)
-            }
-            Step::Singles(rest) => {
-                let mut singles: Vec<usize> = self.besides(run, rest).collect();
-                singles.sort_by_key(|i| Reverse(self.intervals[*i].weight));
-                let mut node = self.intervals[rest].node;
-                for single in singles.into_iter().rev() {
-                    let Interval {
-                        start, node: yes, ..
-                    } = self.intervals[single];
-                    node = graph.ask(word, Question::Is(start), yes, node);
-                }
-                node
-            }
-        }
-    }
-
-    fn at(&self, run: Run) -> Best {
-        self.best[run.first * self.intervals.len() + run.last]
-    }
-
-    fn weight(&self, run: Run) -> u64 {
-        self.weight_before[run.last + 1] - self.weight_before[run.first]
-    }
-}
-
-impl Run {
-    fn all(length: usize) -> Run {
-        Run {
-            first: 0,
-            last: length - 1,
-        }
-    }
-
-    fn intervals(self) -> impl Iterator<Item = usize> {
-        self.first..=self.last
-    }
-
-    fn split(self, at: usize) -> (Run, Run) {
-        let below = Run {
-            last: at - 1,
-            ..self
-        };
-        let above = Run { first: at, ..self };
-        (below, above)
+    fn weight(&self, first: usize, last: usize) -> u64 {
+        self.weight_before[last + 1] - self.weight_before[first]
     }
 }
