@@ -42,6 +42,11 @@ fn options(code: Code) -> &'static [&'static str] {
     match code {
         Code::StrictSyscall => &["--strict"],
         Code::MovedArgument => &["--arch", "s390x"],
+        Code::NewerThanTarget => &["--target", "linux-5.10"],
+        Code::MissingEquivalent => &["--target", "aarch64"],
+        Code::MissingFeature => &["--target", "linux-4.4,runc-1.0"],
+        Code::MissingArchitecture => &["--target", "x86"],
+        Code::UnknownTarget => &["--target", "crun-1.8"],
         _ => &[],
     }
 }

@@ -244,3 +244,71 @@ fn newer_calls_want_enosys() {
     let mips = profile("ERRNO", &[clone, clone3(38)].join(","), "");
     assert_eq!(codes(&mips, Arch::Mips64), [Code::WrongErrno]);
 }
+
+#[test]
+fn targets_are_told_what_they_lack() {
+    use callgate_compiler::findings::portability::{Target, portability};
+    let found = |document: &str, targets: &str| {
+        let profile = Profile::parse(document.as_bytes()).unwrap();
+        let context = Context::new(Arch::X86_64, "6.18".parse().unwrap());
+        let targets: Vec<Target> = targets
+            .split(',')
+            .map(|target| target.parse().unwrap())
+            .collect();
+        let found = portability(&profile, &context, &targets);
+        found.iter().map(|notice| notice.code).collect::<Vec<_>>()
+    };
+    let open = profile("ERRNO", &entry("open", "ALLOW", ""), "");
+    assert_eq!(found(&open, "x86_64"), []);
+    assert_eq!(found(&open, "riscv64"), [Code::MissingEquivalent]);
+    assert_eq!(found(&open, "x86"), [Code::MissingArchitecture]);
+    let both = profile("ERRNO", &entry("open openat", "ALLOW", ""), "");
+    assert_eq!(found(&both, "riscv64"), []);
+    let clone3 = profile("ERRNO", &entry("clone3", "ALLOW", ""), "");
+    assert_eq!(found(&clone3, "linux-5.3"), []);
+    assert_eq!(
+        found(&clone3, "linux-5.2"),
+        [Code::NewerThanTarget, Code::MissingEquivalent]
+    );
+    assert_eq!(found(&clone3, "libseccomp-2.5.4"), []);
+    assert_eq!(found(&clone3, "libseccomp-2.4.1"), [Code::NewerThanTarget]);
+    assert_eq!(
+        found(&clone3, "libseccomp-2.6,crun-1.8"),
+        [Code::UnknownTarget, Code::UnknownTarget]
+    );
+    let notify = profile("ERRNO", &entry("mount", "NOTIFY", ""), "");
+    assert_eq!(found(&notify, "runc-1.1,linux-5.0,libseccomp-2.5"), []);
+    assert_eq!(
+        found(&notify, "runc-1.0,linux-4.20,libseccomp-2.4"),
+        [Code::MissingFeature; 3]
+    );
+    for bad in [
+        "",
+        "linux",
+        "linux-",
+        "linux-5",
+        "linux-5.x",
+        "linux-5.1.2.3",
+        "z80",
+        "gvisor-1.0",
+        "runc-1.0-rc1",
+    ] {
+        assert!(bad.parse::<Target>().is_err(), "{bad}");
+    }
+    // A profile for all natives holds on all of them.
+    let default = Arch::ALL.into_iter().filter(|arch| {
+        [
+            "x86_64",
+            "aarch64",
+            "riscv64",
+            "s390x",
+            "ppc64le",
+            "loongarch64",
+        ]
+        .contains(&arch.name())
+    });
+    for arch in default {
+        assert_eq!(found(profile::DEFAULT, arch.name()), [], "{arch}");
+    }
+    assert_eq!(found(profile::DEFAULT, "linux-7.2,runc-1.0"), []);
+}

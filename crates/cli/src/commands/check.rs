@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use callgate::compiler::findings::findings;
+use callgate::compiler::findings::portability::{Target, portability};
 use callgate::compiler::notice::{Code, JsonPath, Place};
 use callgate::{CompileError, Context, Filter, Profile};
 use clap::{Args, ValueEnum};
@@ -25,6 +26,7 @@ use crate::tolerant::{self, Tolerated};
 #[command(after_help = "Examples:
   callgate check profile.json
   callgate check -D warnings -A CG0110 profiles/*.json     in a test
+  callgate check --target aarch64,linux-5.10,runc-1.1 profile.json
   callgate check --fix --diff profile.json                 what has one safe fix
   callgate check --format sarif profile.json > check.sarif
   callgate check --format github profile.json              in a workflow of GitHub
@@ -44,6 +46,10 @@ pub(crate) struct Options {
     /// Say nothing of a code
     #[arg(short = 'A', long = "allow", value_name = "CODE")]
     allowed: Vec<Code>,
+
+    /// Say also where the profile doesn't hold there: an architecture, linux-X.Y, runc-X.Y, crun-X.Y, libseccomp-X.Y
+    #[arg(long = "target", value_name = "TARGET", value_delimiter = ',')]
+    targets: Vec<Target>,
 
     /// Form of what is found
     #[arg(long, value_enum, default_value_t = Format::Human, conflicts_with = "json")]
@@ -118,7 +124,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     }
     let checked: Vec<Checked<'_>> = inputs
         .iter()
-        .map(|input| check(&input.source(), &context, &options.allowed))
+        .map(|input| check(&input.source(), &context, options))
         .collect();
     output::print_coloured(&text(&checked, options))?;
     let errors: usize = checked.iter().map(|c| c.count(Severity::Error)).sum();
@@ -167,7 +173,7 @@ fn fixed(input: &Input, options: &Options, context: &Context) -> Option<(String,
             name: source.name,
             bytes: text.as_bytes(),
         };
-        check(&source, context, &options.allowed).diagnostics
+        check(&source, context, options).diagnostics
     };
     let (fixed, count) = fix::fix(text, context, said);
     (count > 0).then_some((fixed, count))
@@ -239,14 +245,15 @@ fn summary(profiles: usize, errors: usize, warnings: usize) -> String {
 }
 
 /// All that there is to say about a document.
-fn check<'a>(source: &Source<'a>, context: &Context, allowed: &[Code]) -> Checked<'a> {
+fn check<'a>(source: &Source<'a>, context: &Context, options: &Options) -> Checked<'a> {
     let tolerated = tolerant::tolerate(source.bytes);
     let document = Document::new(source);
     let mut diagnostics = tolerated_diagnostics(&tolerated, &document);
     match Profile::parse(&tolerated.bytes).map_err(CompileError::from) {
         Ok(profile) => match Filter::compile(&profile, context) {
             Ok(filter) => {
-                let found = findings(&profile, context, filter.resolved());
+                let mut found = findings(&profile, context, filter.resolved());
+                found.extend(portability(&profile, context, &options.targets));
                 let notices = filter.notices().iter().chain(&found);
                 diagnostics.extend(notices.map(|n| Diagnostic::of_notice(n, context.arch)));
             }
@@ -258,7 +265,7 @@ fn check<'a>(source: &Source<'a>, context: &Context, allowed: &[Code]) -> Checke
         },
         Err(error) => diagnostics.push(of_compile_error(&error)),
     }
-    diagnostics.retain(|d| d.severity == Severity::Error || !allowed.contains(&d.code));
+    diagnostics.retain(|d| d.severity == Severity::Error || !options.allowed.contains(&d.code));
     diagnostics.sort_by_key(|diagnostic| document.start(diagnostic));
     Checked {
         document,

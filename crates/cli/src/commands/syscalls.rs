@@ -56,6 +56,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
             None => writeln!(text, "{name:<28}  {}", grouped(numbers)),
         };
         if options.abi.is_none() && calls.len() <= FEW {
+            if let Some((major, minor)) = syscalls::since(name) {
+                let _ = writeln!(text, "    since Linux {major}.{minor}");
+            }
             let arguments = signatures::arguments(Arch::X86_64, name);
             let names: Vec<&str> = arguments.iter().map(|argument| argument.name).collect();
             if !names.is_empty() {
@@ -161,6 +164,7 @@ fn to_json(calls: &[Found]) -> serde_json::Value {
         json!({
             "name": found.name,
             "numbers": numbers.collect::<serde_json::Map<_, _>>(),
+            "since": syscalls::since(found.name).map(|(major, minor)| format!("{major}.{minor}")),
             "arguments": arguments.collect::<Vec<_>>(),
         })
     });

@@ -8,6 +8,7 @@ mod arguments;
 mod bypass;
 pub mod change;
 mod fallback;
+pub mod portability;
 
 use crate::action::Action;
 use crate::arch::Arch;

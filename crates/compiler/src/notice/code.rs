@@ -115,6 +115,17 @@ codes! {
     MovedArgument = 208, "an argument that is in another place on an architecture";
     /// A denial has another errno than ENOSYS, on which a C library would fall back.
     WrongErrno = 209, "a denial that C libraries take for a failure";
+
+    /// Names are newer than a target.
+    NewerThanTarget = 301, "system calls that are newer than a target";
+    /// What a target has instead of an allowed call isn't allowed.
+    MissingEquivalent = 302, "a call that goes by another name on a target, where it isn't allowed";
+    /// A target lacks an action or a flag.
+    MissingFeature = 303, "an action or a flag that a target lacks";
+    /// A target is of an architecture outside the profile.
+    MissingArchitecture = 304, "a target whose architecture is outside the profile";
+    /// Nothing is known of a target.
+    UnknownTarget = 305, "a target that nothing is known of";
 }
 
 impl Code {

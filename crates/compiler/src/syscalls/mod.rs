@@ -90,6 +90,21 @@ pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
     Some(ROWS[usize::from(rows[found])].0)
 }
 
+/// The kernel that first had a call on some ABI, as major and minor; `None` if that isn't known.
+///
+/// ```
+/// use callgate_compiler::syscalls;
+/// assert_eq!(syscalls::since("clone3"), Some((5, 3)));
+/// assert_eq!(syscalls::since("tuxcall"), None);
+/// ```
+#[must_use]
+pub fn since(name: &str) -> Option<(u16, u16)> {
+    let lines = include_str!("since.txt").lines();
+    let mut found = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let (major, minor) = found.next()?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
 /// All calls of an ABI, by number.
 pub fn table(arch: Arch) -> impl Iterator<Item = (u32, &'static str)> {
     BY_NUMBER[column(arch)].iter().filter_map(move |row| {
@@ -209,6 +224,29 @@ mod tests {
             for (call, nr) in names().filter_map(|call| Some((call, number(arch, call)?))) {
                 assert!(name(arch, nr).is_some(), "{arch} {call}");
             }
+        }
+    }
+
+    #[test]
+    fn versions_are_of_calls_and_ascend_with_the_numbers_that_all_share() {
+        let lines: Vec<&str> = include_str!("since.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect();
+        assert!(lines.is_sorted() && lines.len() > 450);
+        for line in lines {
+            let (name, _) = line.split_once(' ').unwrap();
+            assert!(numbers(name).is_some() && since(name).is_some(), "{line}");
+        }
+        // From 424 on a call has the same number on all ABIs, and they are given out as they come.
+        let shared = table(Arch::X86_64).filter(|(nr, _)| (424..X32_BIT).contains(nr));
+        let versions: Vec<_> = shared
+            .filter_map(|(_, name)| Some((since(name)?, name)))
+            .collect();
+        for pair in versions.windows(2) {
+            // close_range, openat2 and memfd_secret waited for their release.
+            let waited = ["close_range", "quotactl_fd"].contains(&pair[0].1);
+            assert!(waited || pair[0].0 <= pair[1].0, "{pair:?}");
         }
     }
 
