@@ -69,7 +69,7 @@ pub enum HandoffError {
         /// Why.
         error: io::Error,
     },
-    /// The peer did not send all of it, and close, in time.
+    /// The peer did not send all of it in time.
     #[error("the runtime did not finish in time")]
     TimedOut,
     /// It is longer than [`MAX_STATE_BYTES`].
@@ -211,7 +211,9 @@ fn remove_stale(path: &Path) {
     }
 }
 
-/// All bytes up to the end, and the descriptors that came with the first of them.
+/// A whole document, or all bytes up to the end, and the descriptors that came with the first of them.
+///
+/// The runtime-spec has the connection closed behind the state. runc leaves it open for as long as it runs.
 fn receive_all(
     stream: &UnixStream,
     timeout: Duration,
@@ -219,6 +221,7 @@ fn receive_all(
     let deadline = Instant::now() + timeout.min(Duration::from_secs(3600));
     let mut json = Vec::new();
     let mut descriptors = Vec::new();
+    let mut nesting = Nesting::default();
     let mut piece = vec![0; 64 << 10];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -243,6 +246,36 @@ fn receive_all(
         if json.len() > MAX_STATE_BYTES {
             return Err(HandoffError::TooLong);
         }
+        if nesting.ends_within(&piece[..count]) {
+            return Ok((json, descriptors));
+        }
+    }
+}
+
+/// How deep within a JSON document its bytes so far have led.
+#[derive(Default)]
+struct Nesting {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Nesting {
+    /// Whether the outermost object or array ends within the next bytes. Whether it is JSON is for others to say.
+    fn ends_within(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_string => self.escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                _ if self.in_string => {}
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' if self.depth <= 1 => return true,
+                b'}' | b']' => self.depth -= 1,
+                _ => {}
+            }
+        }
+        false
     }
 }
 

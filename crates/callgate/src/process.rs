@@ -52,7 +52,7 @@ pub fn filters(pid: i32) -> Result<Vec<Program>, ProcessError> {
     Ok(programs)
 }
 
-/// Sends a signal to a process (`kill(2)`).
+/// Sends a signal to a process (`kill(2)`), by its id or that of any of its threads.
 ///
 /// # Errors
 /// ESRCH if there is no such process, EPERM without the right to.

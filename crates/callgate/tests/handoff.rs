@@ -190,6 +190,19 @@ fn hostile_peers_are_refused_and_leave_nothing() {
 }
 
 #[test]
+fn a_runtime_may_leave_the_connection_open() {
+    let (runtime, agent) = UnixStream::pair().unwrap();
+    let json = with_fds("[\"}{\\\"}\"]");
+    let (head, tail) = json.split_at(json.len() - 1);
+    let fd = File::open("/dev/null").unwrap();
+    send_with(&runtime, head.as_bytes(), &[fd.as_fd()]);
+    send_with(&runtime, tail.as_bytes(), &[]);
+    let refused = receive(agent, Duration::from_secs(60)).unwrap_err();
+    // As far as that.
+    assert!(matches!(refused, HandoffError::Listeners(0)), "{refused}");
+}
+
+#[test]
 fn descriptors_come_at_the_beginning_or_not_at_all() {
     let null = File::open("/dev/null").unwrap();
     let (runtime, agent) = UnixStream::pair().unwrap();

@@ -3,6 +3,7 @@
 //! This file is the table of commands. Each has a file of its own in `commands`, with its options, what it does, and
 //! examples; what several share lies beside it.
 
+mod answerer;
 mod call;
 mod commands;
 mod context;
@@ -24,8 +25,8 @@ use std::process::ExitCode;
 use clap::{ColorChoice, Parser, Subcommand};
 
 use commands::{
-    assemble, check, compile, completions, disassemble, doctor, explain, help, man, prove, resolve,
-    run, simulate, syscalls, why,
+    agent, assemble, check, compile, completions, disassemble, doctor, explain, help, instrument,
+    man, prove, resolve, run, simulate, syscalls, why,
 };
 use failure::Failure;
 
@@ -74,6 +75,8 @@ enum Command {
     Prove(prove::Options),
     Syscalls(syscalls::Options),
     Doctor(doctor::Options),
+    Instrument(instrument::Options),
+    Agent(agent::Options),
     Completions(completions::Options),
     Man(man::Options),
     Help(help::Options),
@@ -102,6 +105,8 @@ fn main() -> ExitCode {
         Command::Prove(options) => prove::run(&options),
         Command::Syscalls(options) => syscalls::run(&options),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Instrument(options) => instrument::run(&options),
+        Command::Agent(options) => agent::run(&options),
         Command::Completions(options) => completions::run(&options),
         Command::Man(options) => man::run(&options),
         Command::Help(options) => help::run(&options),

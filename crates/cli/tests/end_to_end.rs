@@ -162,6 +162,40 @@ fn signals_are_passed_on() {
 }
 
 #[test]
+fn run_logs_what_is_denied_and_denies_it_all_the_same() {
+    let test = "run_logs_what_is_denied";
+    if !has_seccomp(test) || !probe::has_listener() {
+        return eprintln!("skipped: {test}: this kernel has no listeners");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let text = r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        { "names": ["chdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 2 },
+        { "names": ["write"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28, "args": [{ "index": 0, "value": 2, "op": "SCMP_CMP_EQ" }] } ] }"#;
+    let profile = profile(folder.path(), text);
+    let script = "cd /tmp || (cd /usr || echo no); echo never >&2; exit 7";
+    let log_path = log.to_str().unwrap();
+    let output = callgate(&[
+        "run", "-p", &profile, "--log", log_path, "--", "sh", "-c", script,
+    ]);
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "no\n");
+    let log = fs::read_to_string(log).unwrap();
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let lines: Vec<_> = lines
+        .map(|line| (line["call"].clone(), line["verdict"]["action"].clone()))
+        .collect();
+    assert_eq!(lines[0], ("chdir(\"/tmp\")".into(), "ERRNO(ENOENT)".into()));
+    assert!(
+        lines.iter().any(|line| line.0 == "chdir(\"/usr\")"),
+        "{lines:?}"
+    );
+    assert_eq!(lines.last().unwrap().1, "ERRNO(ENOSPC)");
+}
+
+#[test]
 fn a_listener_is_refused_rather_than_left_unserved() {
     let folder = tempfile::tempdir().unwrap();
     let text = r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["mount"], "action": "SCMP_ACT_NOTIFY" }] }"#;

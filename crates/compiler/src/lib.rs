@@ -32,6 +32,7 @@ pub mod decision;
 pub mod errno;
 pub mod filter;
 pub mod findings;
+pub mod instrument;
 pub mod limits;
 pub mod notice;
 pub mod policy;

@@ -102,6 +102,12 @@ pub(super) const COMPILER: &[Area] = &[
         ],
     ),
     area(
+        "instrument",
+        &[
+            "arch", "action", "call", "syscalls", "profile", "context", "notice", "policy",
+        ],
+    ),
+    area(
         "filter",
         &[
             "arch",

@@ -3,13 +3,14 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
-use callgate_compiler::{Arch, Call, syscalls};
+use callgate_compiler::{Action, Arch, Call, syscalls};
 
 use super::listener::Shared;
 use super::{Memory, MemoryError, NotifyError};
 use crate::abi::{
     ADDFD_SEND, ADDFD_SETFD, CONTINUE, SeccompNotif, SeccompNotifAddfd, SeccompNotifResp,
 };
+use crate::process;
 use crate::sys::{self, Errno};
 
 /// A call that sleeps in the kernel until it is answered. It can be sent to another thread. Dropped without an answer, it is
@@ -22,6 +23,10 @@ pub struct Notification {
     call: Call,
     answered: bool,
 }
+
+/// As a `u16`; all architectures have it below 4096.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+const ENOSYS: u16 = libc::ENOSYS as u16;
 
 /// What came of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +138,28 @@ impl Notification {
             return Err(NotifyError::Errno(errno));
         }
         self.respond(0, -i32::from(errno), 0)
+    }
+
+    /// Answers as the kernel would act for an action: with the errno, or by letting the call pass (LOG logs nothing then), or with ENOSYS
+    /// for NOTIFY and TRACE, as without a supervisor or a tracer. No answer can trap or kill, so for those the
+    /// process is killed by SIGKILL, and the call denied in any case.
+    ///
+    /// # Errors
+    /// [`NotifyError`].
+    pub fn answer(self, action: Action) -> Result<Outcome, NotifyError> {
+        match action {
+            Action::Allow | Action::Log => self.allow_unchecked(),
+            Action::Errno(0) => self.return_value(0),
+            Action::Errno(errno) => self.fail_with(errno),
+            Action::Notify | Action::Trace(_) => self.fail_with(ENOSYS),
+            Action::Trap | Action::KillThread | Action::KillProcess => {
+                if self.is_alive() {
+                    // Who can't be seen from here gets away with an errno.
+                    let _ = process::send_signal(self.pid, libc::SIGKILL);
+                }
+                self.fail_with(ENOSYS)
+            }
+        }
     }
 
     /// Gives the caller a copy of a descriptor, close-on-exec if asked, and returns its number there (since 5.9). The

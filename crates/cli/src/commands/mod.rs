@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+pub(crate) mod agent;
 pub(crate) mod assemble;
 pub(crate) mod check;
 pub(crate) mod compile;
@@ -8,6 +9,7 @@ pub(crate) mod disassemble;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod help;
+pub(crate) mod instrument;
 pub(crate) mod man;
 pub(crate) mod prove;
 pub(crate) mod resolve;

@@ -3,12 +3,20 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
-use callgate::compiler::syscalls;
+use callgate::compiler::filter::compile;
+use callgate::compiler::proof::{ProofError, prove};
+use callgate::compiler::{instrument, syscalls};
+use callgate::load::Options as LoadOptions;
+use callgate::notify::{Handler, Listener, spawn};
 use callgate::{Action, Call, Context, Filter, Prepared, SpawnError, probe};
 use clap::Args;
 
+use crate::answerer::{Answerer, Log};
 use crate::context::ContextOptions;
 use crate::failure::{Failure, WRAPPER};
 use crate::input::Input;
@@ -24,6 +32,7 @@ use crate::signals::Forwarder;
   callgate run -- ls -la /
   callgate run -p profile.json -- sh -c 'mount -t tmpfs none /mnt'
   callgate run --cap CAP_SYS_ADMIN -- unshare -r true
+  callgate run -p profile.json --log denied.jsonl -- make test
 
 Exit status: the command's own; 128+N if signal N ended it; 125 if callgate itself failed, 126 if the
 command can't be executed, 127 if it isn't found.")]
@@ -36,6 +45,10 @@ pub(crate) struct Options {
     #[arg(short, long)]
     quiet: bool,
 
+    /// File to append each denied call to, as a JSON object on a line of its own; those that kill or trap aren't among them
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+
     #[command(flatten)]
     context: ContextOptions,
 
@@ -47,27 +60,60 @@ pub(crate) struct Options {
 pub(crate) fn run(options: Options) -> Result<ExitCode, Failure> {
     let own = |failure: Failure| failure.with_status(WRAPPER);
     let context = options.context.context().map_err(own)?;
-    let filter = Input::read(&options.profile)
-        .and_then(|input| input.compile(&context, !options.quiet))
+    let input = Input::read(&options.profile).map_err(own)?;
+    let profile = input.profile().map_err(own)?;
+    let filter = input
+        .compile_profile(&profile, &context, !options.quiet)
         .map_err(own)?;
-    let prepared = prepare(&filter, &context).map_err(own)?;
     let Some((program, args)) = options.command.split_first() else {
         return Err(own(Failure::new("no command")));
     };
     let mut command = Command::new(program);
     command.args(args);
+    let prepared = prepare(&filter, &context, options.log.is_some()).map_err(own)?;
+    let log = options.log.as_deref().map(|path| Log::open(Some(path)));
+    let log = log.transpose().map_err(own)?;
     let forwarder = Forwarder::new().map_err(own)?;
-    let mut child = prepared
-        .spawn(&mut command)
-        .map_err(|error| not_started(program, error, &filter, &context))?;
+    let (spawned, supervisor) = match log {
+        None => (prepared.spawn(&mut command), None),
+        Some(log) => {
+            let answerer = Answerer {
+                filter: Arc::new(filter.clone()),
+                profile: profile.path,
+                arch: context.arch,
+                log: Arc::new(log),
+                container: None,
+            };
+            let supervised = spawn(prepared, &mut command, move |listener| {
+                answer_all(listener, &answerer);
+            });
+            match supervised {
+                Ok(supervised) => (Ok(supervised.child), Some(supervised.supervisor)),
+                Err(error) => (Err(error), None),
+            }
+        }
+    };
+    let mut child = spawned.map_err(|error| not_started(program, error, &filter, &context))?;
     forwarder.to(child.id());
     let status = child
         .wait()
         .map_err(|error| own(Failure::new(format!("waiting for the command: {error}"))))?;
+    // What it has started and left behind would get other answers without this process.
+    let ended = supervisor.map_or(Ok(()), JoinHandle::join);
+    ended.map_err(|_| own(Failure::new("the supervisor has failed")))?;
     Ok(ExitCode::from(status_of(program, status)))
 }
 
-fn prepare(filter: &Filter, context: &Context) -> Result<Prepared, Failure> {
+fn answer_all(listener: &Listener, answerer: &Answerer) {
+    while let Ok(Some(notification)) = listener.receive() {
+        if let Err(error) = answerer.handle(notification) {
+            anstream::eprintln!("callgate: a call got ENOSYS: {error}");
+        }
+    }
+}
+
+/// The filter, or for a log the one of which each denial notifies.
+fn prepare(filter: &Filter, context: &Context, logged: bool) -> Result<Prepared, Failure> {
     if Some(context.arch) != probe::native_arch() {
         return Err(Failure::new(format!(
             "a filter for {} can't be loaded into this kernel",
@@ -79,7 +125,21 @@ fn prepare(filter: &Filter, context: &Context) -> Result<Prepared, Failure> {
         return Err(Failure::new(message));
     }
     let no_new_privs = !probe::may_load_without_no_new_privs();
-    Prepared::new(filter, no_new_privs).map_err(Failure::new)
+    if !logged {
+        return Prepared::new(filter, no_new_privs).map_err(Failure::new);
+    }
+    let policy = instrument::policy(filter.policy()).map_err(Failure::new)?;
+    let program = compile(&policy).map_err(Failure::new)?;
+    match prove(&policy, &program) {
+        Ok(_) | Err(ProofError::TooLarge) => {}
+        Err(error) => return Err(Failure::new(error)),
+    }
+    let options = LoadOptions {
+        flags: filter.flags().to_vec(),
+        listener: true,
+        no_new_privs,
+    };
+    Prepared::program(&program, &options).map_err(Failure::new)
 }
 
 pub(super) fn not_started(
