@@ -4,7 +4,6 @@
 //! clone: whoever may want to undo a step keeps one.
 
 use std::collections::{BTreeMap, HashMap};
-use std::mem;
 
 use super::order::runtime_order;
 use super::{Abi, Condition, Policy, Rule, RuleId, RuleOrder};
@@ -27,20 +26,21 @@ pub struct PolicyBuilder {
 /// The rules of one ABI so far.
 #[derive(Clone, Debug, Default)]
 struct Draft {
-    /// The rules of each number, and where they lie.
-    calls: Vec<CallRules>,
-    by_number: BTreeMap<u32, usize>,
+    /// By number, ascending. There are hundreds at most, and who adds them in order pays nothing for it.
+    calls: Vec<(u32, CallRules)>,
     newest: Option<u32>,
 }
 
 /// The rules of one number so far, in the order in which they came.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct CallRules {
-    rules: Vec<Rule>,
+    first: Rule,
+    /// Most numbers have none.
+    others: Vec<Rule>,
     /// Where the unconditional one stands that comes first in the document.
     unconditional: Option<usize>,
     /// The conditional ones by their conditions, to find conflicts.
-    by_conditions: HashMap<Vec<Condition>, usize>,
+    by_conditions: Option<HashMap<Vec<Condition>, usize>>,
 }
 
 /// What became of a rule.
@@ -184,11 +184,13 @@ impl PolicyBuilder {
             draft.newest = draft.newest.max(Some(nr));
             return Ok(Added::Redundant);
         }
-        let call = draft.call(nr);
-        let added = if runtime {
-            call.add(rule, arch, nr)?
-        } else {
-            call.append(rule)
+        let added = match draft.place(nr) {
+            Ok(place) if runtime => draft.calls[place].1.add(rule, arch, nr)?,
+            Ok(place) => draft.calls[place].1.append(rule),
+            Err(place) => {
+                draft.calls.insert(place, (nr, CallRules::new(rule)));
+                Added::Kept
+            }
         };
         draft.newest = draft.newest.max(Some(nr));
         Ok(added)
@@ -219,106 +221,149 @@ impl PolicyBuilder {
 }
 
 impl Draft {
-    fn call(&mut self, nr: u32) -> &mut CallRules {
-        let place = *self.by_number.entry(nr).or_insert(self.calls.len());
-        if place == self.calls.len() {
-            self.calls.push(CallRules {
-                // Most numbers have one.
-                rules: Vec::with_capacity(1),
-                ..CallRules::default()
-            });
+    /// Where the rules of a number are, or would go.
+    fn place(&self, nr: u32) -> Result<usize, usize> {
+        match self.calls.last() {
+            Some((last, _)) if *last == nr => Ok(self.calls.len() - 1),
+            Some((last, _)) if *last > nr => self.calls.binary_search_by_key(&nr, |(nr, _)| *nr),
+            _ => Err(self.calls.len()),
         }
-        &mut self.calls[place]
     }
 
-    fn finish(mut self, order: RuleOrder) -> Abi {
-        let calls = self.by_number.into_iter();
-        let rules = calls
-            .map(|(nr, place)| (nr, mem::take(&mut self.calls[place]).finish(order)))
-            .filter(|(_, rules)| !rules.is_empty());
-        Abi {
-            rules: rules.collect(),
+    fn finish(self, order: RuleOrder) -> Abi {
+        let mut abi = Abi {
+            numbers: Vec::with_capacity(self.calls.len()),
+            rules: Vec::with_capacity(self.calls.len()),
             newest: self.newest,
+        };
+        for (nr, call) in self.calls {
+            let start = abi.rules.len();
+            call.finish(order, &mut abi.rules);
+            abi.numbers.push((nr, start));
         }
+        abi
     }
 }
 
 impl CallRules {
+    fn new(rule: Rule) -> CallRules {
+        let mut call = CallRules {
+            unconditional: rule.is_unconditional().then_some(0),
+            by_conditions: None,
+            others: Vec::new(),
+            first: rule,
+        };
+        if call.unconditional.is_none() {
+            call.note(0);
+        }
+        call
+    }
+
+    fn len(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    fn rule(&self, place: usize) -> &Rule {
+        match place.checked_sub(1) {
+            Some(place) => &self.others[place],
+            None => &self.first,
+        }
+    }
+
+    /// The conditional rule with the same conditions.
+    fn twin(&self, rule: &Rule) -> Option<usize> {
+        self.by_conditions.as_ref()?.get(&rule.conditions).copied()
+    }
+
+    /// Makes a rule the one that is found by its conditions.
+    fn note(&mut self, place: usize) {
+        let conditions = self.rule(place).conditions.clone();
+        let known = self.by_conditions.get_or_insert_default();
+        known.insert(conditions, place);
+    }
+
     /// Adds a rule whose place will follow from its conditions.
     fn add(&mut self, rule: Rule, arch: Arch, nr: u32) -> Result<Added, BuildError> {
-        let winner = self.unconditional.map(|i| self.rules[i].id);
+        let place = self.len();
+        let winner = self.unconditional.map(|i| self.rule(i).id);
         let mut added = winner.map_or(Added::Kept, Added::Dead);
         if rule.is_unconditional() {
             if winner.is_none_or(|id| rule.id < id) {
-                self.unconditional = Some(self.rules.len());
+                self.unconditional = Some(place);
                 added = Added::Kept;
             }
-            self.rules.push(rule);
+            self.others.push(rule);
             return Ok(added);
         }
-        match self.by_conditions.get(&rule.conditions) {
-            Some(&twin) if self.rules[twin].action != rule.action && winner.is_none() => {
+        let twin = self.twin(&rule);
+        if let Some(twin) = twin.filter(|_| winner.is_none()) {
+            let twin = self.rule(twin);
+            if twin.action != rule.action {
                 return Err(BuildError::Conflict {
                     arch,
                     nr,
-                    earlier: self.rules[twin].id,
+                    earlier: twin.id,
                     later: rule.id,
                 });
             }
-            Some(&twin) if winner.is_none() => added = Added::Dead(self.rules[twin].id),
-            Some(_) => {}
-            None => {
-                let conditions = rule.conditions.clone();
-                self.by_conditions.insert(conditions, self.rules.len());
-            }
+            added = Added::Dead(twin.id);
         }
-        self.rules.push(rule);
+        self.others.push(rule);
+        if twin.is_none() {
+            self.note(place);
+        }
         Ok(added)
     }
 
     /// Adds a rule that is tried at its place in the document.
     fn append(&mut self, rule: Rule) -> Added {
-        let rules = &self.rules;
-        let twin = self.by_conditions.get(&rule.conditions).copied();
+        let twin = self.twin(&rule);
         let before = [self.unconditional, twin].into_iter().flatten();
-        let shadow = before
-            .map(|i| rules[i].id)
-            .filter(|id| *id <= rule.id)
-            .min();
-        let place = Some(rules.len());
-        let is_earlier = |i: usize| rule.id < rules[i].id;
-        if rule.is_unconditional() {
-            if self.unconditional.is_none_or(is_earlier) {
-                self.unconditional = place;
-            }
-        } else if twin.is_none_or(is_earlier) {
-            self.by_conditions
-                .insert(rule.conditions.clone(), rules.len());
+        let before = before.map(|i| self.rule(i).id);
+        let shadow = before.filter(|id| *id <= rule.id).min();
+        let is_earlier = |i: usize| rule.id < self.rule(i).id;
+        let place = self.len();
+        let is_unconditional = rule.is_unconditional();
+        let first_of_its_kind = if is_unconditional {
+            self.unconditional.is_none_or(is_earlier)
+        } else {
+            twin.is_none_or(is_earlier)
+        };
+        self.others.push(rule);
+        match (first_of_its_kind, is_unconditional) {
+            (true, true) => self.unconditional = Some(place),
+            (true, false) => self.note(place),
+            (false, _) => {}
         }
-        self.rules.push(rule);
         shadow.map_or(Added::Kept, Added::Dead)
     }
 
-    /// The rules in the order in which they are tried, without those behind an unconditional one.
-    fn finish(self, order: RuleOrder) -> Vec<Rule> {
-        let first = match order {
+    /// Puts the rules behind others, in the order in which they are tried, without those behind an unconditional one.
+    fn finish(self, order: RuleOrder, finished: &mut Vec<Rule>) {
+        let start = finished.len();
+        finished.push(self.first);
+        finished.extend(self.others);
+        let rules = &mut finished[start..];
+        let unconditional = match order {
             RuleOrder::Runtime => self.unconditional,
             RuleOrder::Document => None,
         };
-        let mut rules = self.rules;
-        if let Some(first) = first {
-            rules.swap(0, first);
-            rules.truncate(1);
-            return rules;
+        let last = match unconditional {
+            Some(first) => {
+                rules.swap(0, first);
+                Some(0)
+            }
+            None => {
+                rules.sort_by_key(|rule| rule.id);
+                if order == RuleOrder::Runtime {
+                    rules.sort_by(runtime_order);
+                }
+                rules.iter().position(Rule::is_unconditional)
+            }
+        };
+        if let Some(last) = last {
+            finished.truncate(start + last + 1);
         }
-        rules.sort_by_key(|rule| rule.id);
-        if order == RuleOrder::Runtime {
-            rules.sort_by(runtime_order);
-        }
-        if let Some(last) = rules.iter().position(Rule::is_unconditional) {
-            rules.truncate(last + 1);
-        }
-        rules
     }
 }
 

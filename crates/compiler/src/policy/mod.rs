@@ -42,8 +42,9 @@ pub struct Policy {
 /// The rules of one ABI.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Abi {
-    /// By number, ascending; none of the lists is empty.
-    rules: Vec<(u32, Vec<Rule>)>,
+    /// Ascending, each with where its rules begin; they go on to those of the next one, and each has some.
+    numbers: Vec<(u32, usize)>,
+    rules: Vec<Rule>,
     newest: Option<u32>,
 }
 
@@ -243,12 +244,19 @@ impl Policy {
 impl Abi {
     /// The numbers that have rules, ascending, each with its rules in the order in which they are tried.
     pub fn rules(&self) -> impl Iterator<Item = (u32, &[Rule])> {
-        self.rules.iter().map(|(nr, rules)| (*nr, rules.as_slice()))
+        let ends = self.numbers.iter().skip(1).map(|(_, start)| *start);
+        let ends = ends.chain([self.rules.len()]);
+        let numbers = self.numbers.iter().zip(ends);
+        numbers.map(|((nr, start), end)| (*nr, &self.rules[*start..end]))
     }
 
     fn rules_of(&self, nr: u32) -> &[Rule] {
-        let found = self.rules.binary_search_by_key(&nr, |(nr, _)| *nr);
-        found.map_or(&[], |place| &self.rules[place].1)
+        let Ok(place) = self.numbers.binary_search_by_key(&nr, |(nr, _)| *nr) else {
+            return &[];
+        };
+        let next = self.numbers.get(place + 1);
+        let end = next.map_or(self.rules.len(), |(_, start)| *start);
+        &self.rules[self.numbers[place].1..end]
     }
 
     /// The largest number that a name of the profile has on this ABI.

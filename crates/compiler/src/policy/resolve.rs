@@ -19,6 +19,9 @@ use crate::syscalls::{self, Numbers};
 /// So many unknown names get a suggestion; a profile with more is no profile.
 const MAX_SUGGESTIONS: usize = 100;
 
+/// Room for so many rules is made at once.
+const MOST_RESERVED: usize = 4096;
+
 /// What a profile comes to in a context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
@@ -135,6 +138,8 @@ struct Draft<'a> {
     sources: Sources,
     notices: Vec<Notice>,
     pending: Vec<Pending>,
+    /// The same by ABI and number.
+    order: Vec<usize>,
     /// Conditions that a multiplexer's number can't have, should its rules come to count.
     lost: Vec<(Arch, u32, Notice)>,
     /// How many unknown names may still be compared with the known ones, which takes its time.
@@ -150,6 +155,7 @@ impl<'a> Draft<'a> {
             sources: Sources::default(),
             notices: profile.notices.clone(),
             pending: Vec::new(),
+            order: Vec::new(),
             lost: Vec::new(),
             suggestions: MAX_SUGGESTIONS,
         };
@@ -186,6 +192,8 @@ impl<'a> Draft<'a> {
             Some(_) => conditions.chunks(1).collect(),
             None => vec![&conditions],
         };
+        let most = entry.names.len().saturating_mul(self.archs.len());
+        self.pending.reserve(most.min(MOST_RESERVED));
         for (index, name) in entry.names.iter().enumerate() {
             let Some(call) = syscalls::numbers(name) else {
                 self.unknown_name(entry, index)?;
@@ -298,10 +306,21 @@ impl<'a> Draft<'a> {
     fn build(&mut self) -> Result<Policy, ProfileError> {
         let mut builder = self.builder(self.context.rule_order)?;
         let mut fates = vec![Fate::default(); self.sources.rules()];
-        for rule in unconditional_first(self.pending.iter()) {
-            let added = rule
-                .add_to(&mut builder)
-                .map_err(|error| self.build_error(error, rule.id))?;
+        let mut refused: Option<(usize, BuildError)> = None;
+        self.order = self.by_number();
+        for &index in &self.order {
+            let rule = &self.pending[index];
+            let added = match rule.add_to(&mut builder) {
+                Ok(added) => added,
+                Err(error) => {
+                    // Of several the one that is first in the document.
+                    let before = refused.as_ref().map(|(first, _)| self.stands(*first));
+                    if before.is_none_or(|first| self.stands(index) < first) {
+                        refused = Some((index, error));
+                    }
+                    continue;
+                }
+            };
             let fate = usize::try_from(rule.id.0)
                 .ok()
                 .and_then(|id| fates.get_mut(id));
@@ -313,10 +332,32 @@ impl<'a> Draft<'a> {
                 }
             }
         }
+        if let Some((index, error)) = refused {
+            return Err(self.build_error(error, self.pending[index].id));
+        }
         for (id, fate) in (0..).map(RuleId).zip(&fates) {
             self.notices.extend(self.fate_notice(id, fate));
         }
         Ok(builder.build())
+    }
+
+    /// The rules by ABI and number, as a builder likes to have them. Of a number the unconditional ones come first, as they
+    /// settle the conflicts of others, wherever those stand.
+    fn by_number(&self) -> Vec<usize> {
+        let key = |(index, rule): (usize, &Pending)| {
+            let arch = self.archs.iter().position(|arch| *arch == rule.arch);
+            let conditional = !rule.conditions.is_empty();
+            let number = u64::from(rule.nr) << 1 | u64::from(conditional);
+            (arch.map_or(0, |arch| arch as u64) << 33 | number, index)
+        };
+        let mut keys: Vec<(u64, usize)> = self.pending.iter().enumerate().map(key).collect();
+        keys.sort_unstable();
+        keys.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// Where a rule stands among those of the document, unconditional ones before others.
+    fn stands(&self, index: usize) -> (bool, usize) {
+        (!self.pending[index].conditions.is_empty(), index)
     }
 
     fn builder(&self, order: RuleOrder) -> Result<PolicyBuilder, ProfileError> {
@@ -417,12 +458,12 @@ impl<'a> Draft<'a> {
 
     /// The numbers with several rules, dropped ones included, sorted.
     fn contested(&self) -> Vec<(Arch, u32)> {
-        let mut numbers: Vec<_> = self.pending.iter().map(Pending::number).collect();
-        numbers.sort_unstable();
-        let several = numbers
-            .chunk_by(|a, b| a == b)
-            .filter(|same| same.len() > 1);
-        several.map(|same| same[0]).collect()
+        let number = |index: usize| self.pending[index].number();
+        let numbers = self.order.chunk_by(|a, b| number(*a) == number(*b));
+        let several = numbers.filter(|same| same.len() > 1);
+        let mut several: Vec<_> = several.map(|same| number(same[0])).collect();
+        several.sort_unstable();
+        several
     }
 
     /// What the rules of some numbers come to in the order that was not asked for. Nothing if they conflict there.
@@ -431,9 +472,12 @@ impl<'a> Draft<'a> {
             RuleOrder::Runtime => RuleOrder::Document,
             RuleOrder::Document => RuleOrder::Runtime,
         })?;
-        let concerned = |rule: &&Pending| numbers.binary_search(&rule.number()).is_ok();
-        for rule in unconditional_first(self.pending.iter().filter(concerned)) {
-            if rule.add_to(&mut builder).is_err() {
+        let concerned = |index: &usize| {
+            let number = self.pending[*index].number();
+            numbers.binary_search(&number).is_ok()
+        };
+        for index in self.order.iter().copied().filter(concerned) {
+            if self.pending[index].add_to(&mut builder).is_err() {
                 return Ok(None);
             }
         }
@@ -449,15 +493,6 @@ impl Pending {
     fn add_to(&self, builder: &mut PolicyBuilder) -> Result<Added, BuildError> {
         builder.rule(self.arch, self.nr, self.id, self.action, &self.conditions)
     }
-}
-
-/// Unconditional rules settle the conflicts of others, wherever they stand.
-fn unconditional_first<'a>(
-    rules: impl Iterator<Item = &'a Pending> + Clone,
-) -> impl Iterator<Item = &'a Pending> {
-    let is_unconditional = |rule: &&Pending| rule.conditions.is_empty();
-    let conditional = rules.clone().filter(move |rule| !is_unconditional(rule));
-    rules.filter(is_unconditional).chain(conditional)
 }
 
 /// A condition of a profile as a test.
