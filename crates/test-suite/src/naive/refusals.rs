@@ -17,6 +17,8 @@ const DOCKER_ENTRY: &str = "name errno comment includes excludes";
 /// Finds the profile in a document: a whole configuration has it within, and no Docker members in it.
 pub(super) fn seccomp_of(document: &Value) -> Result<Value, String> {
     let document = object(document)?;
+    let known = format!("{PROFILE} {DOCKER_PROFILE} linux");
+    members(document, &known, Others::Ignored)?;
     let has = |names: &str| names.split(' ').any(|name| is_given(document.get(name)));
     let is_profile = has(PROFILE) || has(DOCKER_PROFILE);
     if is_profile && has("linux") {
@@ -27,7 +29,6 @@ pub(super) fn seccomp_of(document: &Value) -> Result<Value, String> {
         profile(document, docker)?;
         return Ok(Value::Object(document.clone()));
     }
-    members(document, "linux", Others::Ignored)?;
     let linux = object(document.get("linux").unwrap_or(&Value::Null))?;
     members(linux, "seccomp", Others::Ignored)?;
     let mut seccomp = object(linux.get("seccomp").unwrap_or(&Value::Null))?.clone();
