@@ -1,7 +1,8 @@
 //! Holds callgate beside other seccomp compilers: verdicts, sizes, times.
 //!
 //! `cargo run -p peers --release -- differential` compares verdicts with libseccomp's, and `-- figures` prints
-//! what the two (and seccompiler, where it can express a profile) cost, as ratios.
+//! what the two (and seccompiler, where it can express a profile) cost, as ratios. `-- notifications` measures how fast
+//! supervisors answer.
 
 mod children;
 mod classes;
@@ -11,6 +12,7 @@ mod figures;
 mod generate;
 mod growth;
 mod libseccomp;
+mod notifications;
 mod ours;
 mod process;
 mod real;
@@ -41,6 +43,8 @@ enum Command {
     Differential(differential::Options),
     /// Measure sizes and times, and print them as Markdown tables
     Figures(figures::Options),
+    /// Measure how many notifications are answered on one CPU
+    Notifications(notifications::Options),
     /// Build a filter with libseccomp in this process
     #[command(name = libseccomp::CHILD, hide = true)]
     LibseccompChild { request: Vec<String> },
@@ -53,6 +57,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Differential(options) => differential::run(&options),
         Command::Figures(options) => figures::run(&options),
+        Command::Notifications(options) => notifications::run(&options),
         Command::MeasureChild { times } => children::child(times),
         Command::LibseccompChild { request } => libseccomp::child(&request),
     }

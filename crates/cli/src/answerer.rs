@@ -3,16 +3,17 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use callgate::compiler::notice::JsonPath;
+use callgate::Action;
+use callgate::compiler::policy::Verdict;
 use callgate::notify::{Failure, Handler, HandlerError, Notification};
-use callgate::{Arch, Filter};
 use serde_json::{Value, json};
 
-use crate::denials;
+use crate::denials::{self, CallFailure, Denials};
 use crate::failure;
+use crate::report::{Compiled, Report};
 use crate::strings;
 
 /// Where the lines go, each whole: as one JSON object.
@@ -22,13 +23,11 @@ pub(crate) struct Log {
 
 /// What answers for one filter.
 pub(crate) struct Answerer {
-    pub(crate) filter: Arc<Filter>,
-    /// Where the profile stands in its document.
-    pub(crate) profile: JsonPath,
-    pub(crate) arch: Arch,
-    pub(crate) log: Arc<Log>,
+    compiled: Arc<Compiled>,
+    log: Arc<Log>,
     /// The container, if it is one.
-    pub(crate) container: Option<String>,
+    container: Option<String>,
+    denials: Mutex<Denials>,
 }
 
 impl Log {
@@ -66,42 +65,60 @@ fn append(path: &Path) -> io::Result<File> {
 }
 
 impl Answerer {
-    fn line(&self, notification: &Notification) -> Option<Value> {
-        let call = notification.call();
-        let verdict = self.filter.policy().decide(call);
-        if matches!(
-            verdict.action,
-            callgate::Action::Allow | callgate::Action::Log
-        ) {
-            return None;
+    pub(crate) fn new(
+        compiled: Arc<Compiled>,
+        log: Arc<Log>,
+        container: Option<String>,
+    ) -> Answerer {
+        Answerer {
+            compiled,
+            log,
+            container,
+            denials: Mutex::default(),
         }
+    }
+
+    fn write_down(&self, notification: &Notification, verdict: Verdict) {
+        let (call, pid) = (notification.call(), notification.pid());
+        let arch = self.compiled.context.arch;
         let memory = notification.memory().ok();
         let read = |address: u64, limit: usize| {
             let text = memory.as_ref()?.c_string(address, limit).ok()?;
             Some(text.into_bytes())
         };
-        Some(json!({
+        let text = strings::display(call, arch, read);
+        let Compiled {
+            filter, profile, ..
+        } = &*self.compiled;
+        self.log.write(json!({
             "event": "denied",
             "container": self.container,
-            "pid": notification.pid(),
-            "process": denials::name_of(notification.pid()),
-            "call": strings::display(call, self.arch, read),
+            "pid": pid,
+            "process": denials::name_of(pid),
+            "call": text,
             "audit_arch": call.audit,
             "nr": call.nr,
             "args": call.args,
-            "verdict": denials::verdict_json(&self.filter, &self.profile, verdict, self.arch),
-        }))
+            "verdict": denials::verdict_json(filter, &profile.path, verdict, arch),
+        }));
+        let failure = CallFailure::Denied(verdict);
+        self.denials().count(filter, call, failure, pid, || text);
+    }
+
+    fn denials(&self) -> MutexGuard<'_, Denials> {
+        self.denials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Handler for Answerer {
     fn handle(&self, notification: Notification) -> Result<(), HandlerError> {
-        if let Some(line) = self.line(&notification) {
-            self.log.write(line);
+        let verdict = self.compiled.filter.policy().decide(notification.call());
+        // First, so that whatever was answered is in the log.
+        if !matches!(verdict.action, Action::Allow | Action::Log) {
+            self.write_down(&notification, verdict);
         }
-        let action = self.filter.policy().decide(notification.call()).action;
-        // A caller that is gone needs none.
-        let _ = notification.answer(action)?;
+        // A caller that is gone needs no answer.
+        let _ = notification.answer(verdict.action)?;
         Ok(())
     }
 
@@ -113,10 +130,14 @@ impl Handler for Answerer {
         }));
     }
 
+    /// The whole of it once more, each kind of call with its remedies.
     fn ended(&self) {
-        if let Some(container) = &self.container {
-            self.log
-                .write(json!({ "event": "ended", "container": container }));
-        }
+        let denials = self.denials();
+        self.log.write(json!({
+            "event": "ended",
+            "container": self.container,
+            "calls": Report::new(&self.compiled, &denials).to_json(),
+            "beyond": denials.beyond,
+        }));
     }
 }

@@ -17,9 +17,8 @@ const MAX_KINDS: usize = 1000;
 const MAX_CALLERS: usize = 10_000;
 
 /// All that failed, by kind.
-#[derive(Debug)]
-pub(crate) struct Denials<'a> {
-    filter: &'a Filter,
+#[derive(Debug, Default)]
+pub(crate) struct Denials {
     kinds: Vec<Kind>,
     by_key: HashMap<Key, usize>,
     /// How many calls were of none of the kinds, since there were too many.
@@ -57,29 +56,18 @@ struct Key {
     failure: CallFailure,
 }
 
-impl<'a> Denials<'a> {
-    pub(crate) fn new(filter: &'a Filter) -> Denials<'a> {
-        Denials {
-            filter,
-            kinds: Vec::new(),
-            by_key: HashMap::new(),
-            beyond: 0,
-        }
-    }
-
+impl Denials {
     /// Counts a call; its text is asked for if it is the first of its kind. Whether it is.
     pub(crate) fn count(
         &mut self,
+        filter: &Filter,
         call: &Call,
         failure: CallFailure,
         tid: u32,
         text: impl FnOnce() -> String,
     ) -> bool {
         let mut telling = [0; 6];
-        for arg in telling_arguments(self.filter, call)
-            .into_iter()
-            .map(usize::from)
-        {
+        for arg in telling_arguments(filter, call).into_iter().map(usize::from) {
             telling[arg] = call.args[arg];
         }
         let key = Key {

@@ -11,6 +11,7 @@ use callgate::{Action, ByteOrder, Call, Context, Filter, Profile, process};
 
 use crate::diagnostics::{self, Source};
 use crate::failure::Failure;
+use crate::report::Compiled;
 
 /// The bytes of an input, and what to call it.
 pub(crate) struct Input {
@@ -146,6 +147,17 @@ impl Input {
             diagnostics::show_notices(&self.source(), filter.notices(), context.arch);
         }
         Ok(filter)
+    }
+
+    /// The profile in it with all that it came to.
+    pub(crate) fn compiled(self, profile: Profile, filter: Filter, context: Context) -> Compiled {
+        Compiled {
+            name: self.name,
+            text: self.bytes,
+            profile,
+            filter,
+            context,
+        }
     }
 
     /// The filter in it, be it a profile or instructions.

@@ -16,6 +16,7 @@ mod input;
 mod layout;
 mod output;
 mod remedy;
+mod report;
 mod signals;
 mod strings;
 mod tolerant;

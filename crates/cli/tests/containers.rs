@@ -227,6 +227,11 @@ fn a_container_sees_what_it_would_have_seen_and_the_agent_says_why() {
     let agent = place.agent();
     let seen = place.run(&bundle);
     assert_eq!(said(&seen), said(&expected));
+    // The container's last process may be gone before the agent knows it.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while place.log("after", "ended").is_empty() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
     let denied = place.log("after", "denied");
     let has = |start: &str, action: &str| {
         denied.iter().any(|line| {
@@ -253,6 +258,19 @@ fn a_container_sees_what_it_would_have_seen_and_the_agent_says_why() {
         1
     );
     assert_eq!(place.log("after", "container").len(), 1);
+    let ended = place.log("after", "ended");
+    let kinds = ended[0]["calls"].as_array().unwrap().iter();
+    let mount = kinds
+        .clone()
+        .find(|kind| kind["call"].as_str().unwrap().starts_with("mount("));
+    assert_eq!(
+        mount.unwrap()["remedies"][0]["change"],
+        "allow every `mount`"
+    );
+    assert_eq!(
+        kinds.filter_map(|kind| kind["count"].as_u64()).sum::<u64>(),
+        denied.len() as u64
+    );
     agent.end();
     assert!(!place.path("agent.sock").exists());
 }

@@ -11,10 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use callgate::compiler::instrument;
-use callgate::compiler::notice::JsonPath;
 use callgate::handoff::{self, Container};
 use callgate::notify::Supervisor;
-use callgate::{Context, Filter, Profile};
+use callgate::{Context, Filter};
 use clap::Args;
 use serde_json::json;
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
@@ -24,12 +23,13 @@ use crate::answerer::{Answerer, Log};
 use crate::context::ContextOptions;
 use crate::failure::Failure;
 use crate::input::Input;
+use crate::report::Compiled;
 
 /// Answer containers' notifications as their profiles say, and log what was denied
 ///
 /// Container runtimes connect to the socket for each container whose profile names it as its listenerPath, as `instrument` has it.
 /// The profile to answer by comes with the container, or is the one given here. Each denied call is logged as a JSON object on
-/// a line of its own before it is answered. Only the socket's owner may connect. It serves until SIGINT or SIGTERM. Calls of
+/// a line of its own before it is answered; when the container has ended, all kinds of them together, with what would let them pass. Only the socket's owner may connect. It serves until SIGINT or SIGTERM. Calls of
 /// containers whose agent is gone fail with ENOSYS from then on: they can't be taken over.
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -104,30 +104,20 @@ struct Agent {
     supervisor: Supervisor,
     log: Arc<Log>,
     /// The profile that all are answered by.
-    fixed: Option<Source>,
+    fixed: Option<Arc<Compiled>>,
     /// Those that came with containers, by their text: the same ones come again and again.
-    filters: Mutex<HashMap<String, Source>>,
+    filters: Mutex<HashMap<String, Arc<Compiled>>>,
     context: Context,
-}
-
-/// What a container is answered by.
-#[derive(Clone)]
-struct Source {
-    filter: Arc<Filter>,
-    path: JsonPath,
 }
 
 /// So many profiles are kept.
 const MAX_FILTERS: usize = 100;
 
-fn fixed(name: &str, context: &Context) -> Result<Source, Failure> {
+fn fixed(name: &str, context: &Context) -> Result<Arc<Compiled>, Failure> {
     let input = Input::read(name)?;
     let profile = input.profile()?;
     let filter = input.compile_profile(&profile, context, true)?;
-    Ok(Source {
-        filter: Arc::new(filter),
-        path: profile.path,
-    })
+    Ok(Arc::new(input.compiled(profile, filter, context.clone())))
 }
 
 impl Agent {
@@ -154,13 +144,13 @@ impl Agent {
             Err(error) => return self.refuse(&error.to_string()),
         };
         let id = container.state.state().id().clone();
-        match self.source(&container) {
-            Ok(source) => self.add(id, container, source),
+        match self.profile_of(&container) {
+            Ok(compiled) => self.add(id, container, compiled),
             Err(why) => self.refuse(&format!("container {id}: {why}")),
         }
     }
 
-    fn add(&self, id: String, container: Container, source: Source) {
+    fn add(&self, id: String, container: Container, compiled: Arc<Compiled>) {
         let peer = container.peer;
         self.log.write(json!({
             "event": "container",
@@ -168,13 +158,7 @@ impl Agent {
             "runtime": { "pid": peer.pid, "uid": peer.uid, "gid": peer.gid },
             "pid": container.state.pid(),
         }));
-        let answerer = Answerer {
-            filter: source.filter,
-            profile: source.path,
-            arch: self.context.arch,
-            log: Arc::clone(&self.log),
-            container: Some(id),
-        };
+        let answerer = Answerer::new(compiled, Arc::clone(&self.log), Some(id));
         if let Err(error) = self.supervisor.add(container.listener, answerer) {
             self.refuse(&format!("epoll_ctl: {error}"));
         }
@@ -184,29 +168,33 @@ impl Agent {
         self.log.write(json!({ "event": "refused", "error": why }));
     }
 
-    fn source(&self, container: &Container) -> Result<Source, String> {
+    /// What a container is answered by.
+    fn profile_of(&self, container: &Container) -> Result<Arc<Compiled>, String> {
         if let Some(fixed) = &self.fixed {
-            return Ok(fixed.clone());
+            return Ok(Arc::clone(fixed));
         }
         let metadata = container.state.metadata().as_deref().unwrap_or_default();
         let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(source) = filters.get(metadata) {
-            return Ok(source.clone());
+        if let Some(compiled) = filters.get(metadata) {
+            return Ok(Arc::clone(compiled));
         }
         let original = instrument::original(metadata, &self.context);
         let original = original.ok_or(
             "it comes with no profile: instrument the one that it runs under, or say --profile",
         )?;
-        let (profile, context): (Profile, Context) = original.map_err(|error| error.to_string())?;
+        let (profile, context) = original.map_err(|error| error.to_string())?;
         let filter = Filter::compile(&profile, &context).map_err(|error| error.to_string())?;
-        let source = Source {
-            filter: Arc::new(filter),
-            path: profile.path,
-        };
+        let compiled = Arc::new(Compiled {
+            name: "the instrumented profile".to_owned(),
+            text: profile.to_oci_json(&context).into_bytes(),
+            profile,
+            filter,
+            context,
+        });
         if filters.len() == MAX_FILTERS {
             filters.clear();
         }
-        filters.insert(metadata.to_owned(), source.clone());
-        Ok(source)
+        filters.insert(metadata.to_owned(), Arc::clone(&compiled));
+        Ok(compiled)
     }
 }

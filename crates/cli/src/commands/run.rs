@@ -77,13 +77,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Failure> {
     let (spawned, supervisor) = match log {
         None => (prepared.spawn(&mut command), None),
         Some(log) => {
-            let answerer = Answerer {
-                filter: Arc::new(filter.clone()),
-                profile: profile.path,
-                arch: context.arch,
-                log: Arc::new(log),
-                container: None,
-            };
+            let compiled = input.compiled(profile, filter.clone(), context.clone());
+            let answerer = Answerer::new(Arc::new(compiled), Arc::new(log), None);
             let supervised = spawn(prepared, &mut command, move |listener| {
                 answer_all(listener, &answerer);
             });
@@ -110,6 +105,7 @@ fn answer_all(listener: &Listener, answerer: &Answerer) {
             anstream::eprintln!("callgate: a call got ENOSYS: {error}");
         }
     }
+    answerer.ended();
 }
 
 /// The filter, or for a log the one of which each denial notifies.

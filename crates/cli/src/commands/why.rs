@@ -1,25 +1,22 @@
 //! `callgate why`: which calls of a command fail under a profile, and what would let them pass.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus};
 
-use callgate::compiler::policy::Ground;
 use callgate::load::Options as LoadOptions;
 use callgate::trace::{Event, trace};
-use callgate::{Action, Call, Context, Filter, Prepared, Profile, SpawnError, probe};
+use callgate::{Action, Call, Context, Filter, Prepared, SpawnError, probe};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::run::{not_started, status_of};
 use crate::context::ContextOptions;
-use crate::denials::{self, CallFailure, Denials, Kind};
-use crate::diagnostics::Document;
+use crate::denials::{self, CallFailure, Denials};
 use crate::failure::{Failure, WRAPPER};
 use crate::input::Input;
 use crate::output;
-use crate::remedy::{self, Remedy};
+use crate::report::{Compiled, Report};
 use crate::signals::Forwarder;
 use crate::strings;
 
@@ -82,25 +79,24 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let mut command = Command::new(program);
     command.args(args);
     let mut forwarder = Some(Forwarder::new().map_err(own)?);
-    let mut denials = Denials::new(&filter);
+    let mut denials = Denials::default();
     let ended = trace(prepared, &mut command, |event| {
         watch(event, &filter, &context, &mut denials, &mut forwarder);
     });
-    let report = Report {
-        document: Document::new(&input.source()),
-        profile: &profile,
-        filter: &filter,
-        context: &context,
-        denials: &denials,
-    };
-    report.write(options, ended.as_ref().ok()).map_err(own)?;
+    let compiled = input.compiled(profile, filter, context);
+    report(options, &compiled, &denials, ended.as_ref().ok()).map_err(own)?;
     match ended {
         Ok(status) => Ok(ExitCode::from(status_of(program, status))),
         Err(error @ SpawnError::Trace(_)) => {
             let hint = "is it being traced already, or is tracing forbidden here (kernel.yama.ptrace_scope)?";
             Err(own(Failure::new(format!("{error}: {hint}"))))
         }
-        Err(error) => Err(not_started(program, error, &filter, &context)),
+        Err(error) => Err(not_started(
+            program,
+            error,
+            &compiled.filter,
+            &compiled.context,
+        )),
     }
 }
 
@@ -128,7 +124,7 @@ fn watch(
     event: Event<'_>,
     filter: &Filter,
     context: &Context,
-    denials: &mut Denials<'_>,
+    denials: &mut Denials,
     forwarder: &mut Option<Forwarder>,
 ) {
     let allowed = |action| matches!(action, Action::Allow | Action::Log);
@@ -145,7 +141,7 @@ fn watch(
                 return;
             }
             let failure = CallFailure::Denied(verdict);
-            let first = denials.count(call, failure, caller.tid, || text(call, caller.tid));
+            let first = denials.count(filter, call, failure, caller.tid, || text(call, caller.tid));
             if first && matches!(verdict.action, Action::KillProcess | Action::KillThread) {
                 let name = denials::name_of(caller.tid);
                 let shown = text(call, caller.tid);
@@ -155,184 +151,38 @@ fn watch(
         }
         Event::Left(caller, call, Err(EPERM)) if allowed(filter.policy().decide(call).action) => {
             let failure = CallFailure::Refused(EPERM);
-            denials.count(call, failure, caller.tid, || text(call, caller.tid));
+            denials.count(filter, call, failure, caller.tid, || text(call, caller.tid));
         }
         _ => {}
     }
 }
 
-/// What there is to say in the end.
-struct Report<'a> {
-    document: Document<'a>,
-    profile: &'a Profile,
-    filter: &'a Filter,
-    context: &'a Context,
-    denials: &'a Denials<'a>,
-}
-
-impl Report<'_> {
-    fn write(&self, options: &Options, ended: Option<&ExitStatus>) -> Result<(), Failure> {
-        let remedies: Vec<Vec<Remedy>> = self.kinds().map(|kind| self.remedies(kind)).collect();
-        let text = if options.json {
-            format!("{:#}\n", self.to_json(options, ended, &remedies))
-        } else {
-            self.to_text(&remedies)
-        };
-        match &options.output {
-            Some(path) => output::write(Some(path), text.as_bytes())?,
-            None => anstream::eprint!("{text}"),
-        }
-        match &options.write {
-            Some(path) => output::write(Some(path), self.fixed(&remedies)?.as_bytes()),
-            None => Ok(()),
-        }
-    }
-
-    fn kinds(&self) -> impl Iterator<Item = &Kind> {
-        self.denials.kinds().iter()
-    }
-
-    fn remedies(&self, kind: &Kind) -> Vec<Remedy> {
-        let CallFailure::Denied(verdict) = kind.failure else {
-            return Vec::new();
-        };
-        if matches!(verdict.ground, Ground::ForeignArch | Ground::X32Disabled) {
-            let text = remedy::foreign(&kind.call, self.context);
-            let edits = Vec::new();
-            return vec![Remedy { text, edits }];
-        }
-        remedy::remedies(
-            self.document.text(),
-            self.profile,
-            self.filter,
-            self.context,
-            &kind.call,
-            verdict,
-        )
-    }
-
-    fn to_text(&self, remedies: &[Vec<Remedy>]) -> String {
-        let is_denied = |kind: &&Kind| matches!(kind.failure, CallFailure::Denied(_));
-        let denied = self.kinds().filter(is_denied).count();
-        let refused = self.kinds().count() - denied;
-        let mut text = match (denied, refused) {
-            (0, 0) => "callgate: no call was denied\n".to_owned(),
-            (0, _) => "callgate: no call was denied by the filter\n".to_owned(),
-            (1, _) => "callgate: one kind of call was denied\n".to_owned(),
-            (denied, _) => format!("callgate: {denied} kinds of calls were denied\n"),
-        };
-        for (kind, remedies) in self.kinds().zip(remedies) {
-            self.describe(kind, remedies, &mut text);
-        }
-        if self.denials.beyond > 0 {
-            let beyond = self.denials.beyond;
-            let _ = writeln!(
-                text,
-                "\nand {beyond} calls more, of too many kinds to tell apart"
-            );
-        }
-        text
-    }
-
-    fn describe(&self, kind: &Kind, remedies: &[Remedy], text: &mut String) {
-        let came_to = kind.came_to(self.context.arch);
-        let _ = writeln!(text, "\n{}  {came_to}  {}", kind.text, kind.by());
-        let CallFailure::Denied(verdict) = kind.failure else {
-            let _ = writeln!(
-                text,
-                "  allowed by the filter: the kernel itself refused it, as for want of a capability"
-            );
-            return;
-        };
-        let ground = denials::ground(verdict.ground);
-        let place = denials::place(self.filter, &self.profile.path, verdict.ground);
-        let place = place.map(|path| format!(": {} {path}", self.document.locate(&path)));
-        let _ = writeln!(text, "  denied by {ground}{}", place.unwrap_or_default());
-        if kind.is_fallback(self.context.arch) {
-            let _ = writeln!(
-                text,
-                "  as a kernel answers that lacks the call; most programs then use an older one"
-            );
-        }
-        for (number, remedy) in remedies.iter().enumerate() {
-            let _ = writeln!(text, "  {}. {}", number + 1, remedy.text);
-            for edit in &remedy.edits {
-                if let crate::edit::Edit::Add(entry) = edit {
-                    let _ = writeln!(text, "       {entry}");
-                }
-            }
-        }
-    }
-
-    /// The profile with the first remedy of each kind, as far as it is one of the profile. What programs fall back from stays.
-    fn fixed(&self, remedies: &[Vec<Remedy>]) -> Result<String, Failure> {
-        let mut text = self.document.text().to_owned();
-        for (kind, remedies) in self.kinds().zip(remedies) {
-            let denied = matches!(kind.failure, CallFailure::Denied(_));
-            let left = !denied || kind.is_fallback(self.context.arch);
-            if left || remedy::allows(&text, self.context, &kind.call) {
-                continue;
-            }
-            let fixes = remedies.iter().filter(|remedy| !remedy.edits.is_empty());
-            let mut fixed = fixes.filter_map(|remedy| remedy::edited(&text, &remedy.edits));
-            match fixed.find(|text| remedy::allows(text, self.context, &kind.call)) {
-                Some(fixed) => text = fixed,
-                None => anstream::eprintln!(
-                    "callgate: --write: no change of the profile is known that allows {}",
-                    kind.text
-                ),
-            }
-        }
-        Ok(text)
-    }
-
-    fn to_json(
-        &self,
-        options: &Options,
-        ended: Option<&ExitStatus>,
-        remedies: &[Vec<Remedy>],
-    ) -> Value {
-        let kinds = self.kinds().zip(remedies);
-        let kinds = kinds.map(|(kind, remedies)| self.kind_to_json(kind, remedies));
+fn report(
+    options: &Options,
+    compiled: &Compiled,
+    denials: &Denials,
+    ended: Option<&ExitStatus>,
+) -> Result<(), Failure> {
+    let report = Report::new(compiled, denials);
+    let text = if options.json {
         let words = options.command.iter().map(|word| word.to_string_lossy());
-        json!({
+        let document = json!({
             "schema": "callgate.why.v1",
             "command": words.collect::<Vec<_>>(),
             "status": ended.map(ToString::to_string),
-            "calls": kinds.collect::<Vec<_>>(),
-            "beyond": self.denials.beyond,
-        })
-    }
-
-    fn kind_to_json(&self, kind: &Kind, remedies: &[Remedy]) -> Value {
-        let (tid, name) = &kind.first;
-        let mut document = json!({
-            "call": kind.text,
-            "audit_arch": kind.call.audit,
-            "nr": kind.call.nr,
-            "args": kind.call.args,
-            "outcome": kind.came_to(self.context.arch),
-            "count": kind.count,
-            "callers": kind.callers(),
-            "first": { "tid": tid, "name": name },
-            "allowed_by_filter": true,
+            "calls": report.to_json(),
+            "beyond": denials.beyond,
         });
-        if let CallFailure::Denied(verdict) = kind.failure {
-            let path = &self.profile.path;
-            document["allowed_by_filter"] = false.into();
-            document["verdict"] =
-                denials::verdict_json(self.filter, path, verdict, self.context.arch);
-            let place = denials::place(self.filter, path, verdict.ground);
-            document["place"] = place.map(|path| self.document.locate(&path)).into();
-            let remedies = remedies.iter().map(|remedy| {
-                let entries = remedy.edits.iter().filter_map(|edit| match edit {
-                    crate::edit::Edit::Add(entry) => serde_json::from_str::<Value>(entry).ok(),
-                    _ => None,
-                });
-                json!({ "change": remedy.text, "entries": entries.collect::<Vec<_>>() })
-            });
-            document["remedies"] = remedies.collect();
-        }
-        document
+        format!("{document:#}\n")
+    } else {
+        report.to_text()
+    };
+    match &options.output {
+        Some(path) => output::write(Some(path), text.as_bytes())?,
+        None => anstream::eprint!("{text}"),
+    }
+    match &options.write {
+        Some(path) => output::write(Some(path), report.fixed().as_bytes()),
+        None => Ok(()),
     }
 }
