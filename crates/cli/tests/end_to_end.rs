@@ -568,3 +568,24 @@ fn a_real_profile_is_explained_on_two_screens() {
         assert!(text.lines().any(|there| there == line), "{line}\n{text}");
     }
 }
+
+#[test]
+fn instructions_are_explained_without_their_profile() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = folder.path().join("filter.bpf");
+    let raw = raw.to_str().unwrap();
+    let small = testdata("cli/small.json");
+    let context = ["--arch", "x86_64", "--kernel", "6.18"];
+    let compile = ["compile", small.to_str().unwrap(), "-o", raw];
+    assert_eq!(status(&[&compile[..], &context].concat()), 0);
+    let output = callgate(&[&["explain", raw], &context[..]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "Architectures: x86_64; a call of any other: KILL_THREAD",
+        "  personality: ALLOW if personality == PER_LINUX32; ERRNO(EPERM) otherwise",
+        "ALLOW: 2 calls",
+        "  read write",
+    ] {
+        assert!(text.lines().any(|there| there == line), "{line}\n{text}");
+    }
+}

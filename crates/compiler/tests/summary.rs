@@ -8,11 +8,16 @@ use std::path::Path;
 use callgate_compiler::policy::{Condition, Policy, PolicyBuilder, RuleId, RuleOrder, Test};
 use callgate_compiler::proof::prove;
 use callgate_compiler::signatures::{self, constants};
-use callgate_compiler::summary::Summary;
-use callgate_compiler::{Action, Arch, Capabilities, Context, Filter, Profile, profile, syscalls};
+use callgate_compiler::summary::{ProgramSummary, Summary};
+use callgate_compiler::{
+    Action, Arch, Call, Capabilities, Context, Filter, Profile, profile, syscalls,
+};
 
 /// Conditions that must all hold, and several such of which one suffices.
 type Alternatives = Vec<Vec<Condition>>;
+
+/// The upper half of an argument.
+const HIGH: u64 = 0xffff_ffff_0000_0000;
 
 /// A test that wants its datum.
 type OfDatum = fn(u64) -> Test;
@@ -65,6 +70,12 @@ impl Reader<'_> {
                 .collect::<Vec<_>>()
         };
         if let Some((operand, values)) = text.split_once(" not in ") {
+            if operand.starts_with("(int)") {
+                let others = list(values)
+                    .into_iter()
+                    .map(|value| format!("{operand} != {value}"));
+                return self.all(&others.collect::<Vec<_>>().join(" and "));
+            }
             let each = list(values)
                 .into_iter()
                 .map(|value| self.compare(operand, Test::Ne(value)));
@@ -82,11 +93,39 @@ impl Reader<'_> {
             (" <= ", Test::Le),
             (" >= ", Test::Ge),
         ];
+        let masked = |operand: &str| operand.contains(" & ") || operand.starts_with("(int)");
+        if let Some((operand, value)) = text
+            .split_once(" != ")
+            .filter(|(operand, _)| masked(operand))
+        {
+            return self.differs(operand, self.number(value));
+        }
         let found = tests
             .iter()
             .find_map(|(sign, test)| Some((text.split_once(sign)?, test)));
         let ((operand, value), test) = found.unwrap_or_else(|| panic!("{text}"));
         vec![vec![self.compare(operand, test(self.number(value)))]]
+    }
+
+    /// That some bits aren't a value: some bit differs.
+    fn differs(&self, operand: &str, value: u64) -> Alternatives {
+        let Test::Masked { mask, .. } = self.compare(operand, Test::Eq(value)).test else {
+            panic!("{operand}");
+        };
+        let bits = (0..64)
+            .map(|bit| 1_u64 << bit)
+            .filter(|bit| mask & bit != 0);
+        let arg = self.compare(operand, Test::Eq(value)).arg;
+        let other = bits.map(|bit| {
+            vec![Condition {
+                arg,
+                test: Test::Masked {
+                    mask: bit,
+                    value: !value & bit,
+                },
+            }]
+        });
+        other.collect()
     }
 
     fn compare(&self, operand: &str, test: Test) -> Condition {
@@ -107,6 +146,10 @@ impl Reader<'_> {
         let test = match (test, mask) {
             (test, None) => test,
             (Test::Eq(value), Some(mask)) => Test::Masked { mask, value },
+            (test, Some(mask)) if mask == self.arch.argument_mask() => test,
+            // Of the upper half.
+            (Test::Ge(value), Some(HIGH)) => Test::Ge(value),
+            (Test::Le(value), Some(HIGH)) => Test::Le(value | !HIGH),
             other => panic!("{other:?}"),
         };
         Condition {
@@ -218,7 +261,30 @@ fn holds(name: &str, document: &[u8], context: &Context) -> Summary {
     if let Err(error) = prove(&policy, filter.program()) {
         panic!("{name} on {}: {error:?}\n{summary:#?}", context.arch);
     }
+    of_program(name, &filter);
     summary
+}
+
+/// Proves the same of what the instructions alone are seen to say.
+fn of_program(name: &str, filter: &Filter) {
+    let summary = ProgramSummary::of(filter.program()).unwrap();
+    let policy = read_back(&summary.calls, filter.policy());
+    if let Err(error) = prove(&policy, filter.program()) {
+        panic!("{name}: {error:?}\n{:#?}", summary.calls.conditional);
+    }
+    assert_eq!(summary.other_archs, Some(filter.policy().bad_arch()));
+    // x32 has no value of its own, so nothing tells it where all its calls are alike.
+    let archs = filter.policy().abis().map(|(arch, _)| arch);
+    let archs: Vec<Arch> = archs
+        .filter(|arch| *arch != Arch::X32 || summary.archs.contains(arch))
+        .collect();
+    assert_eq!(summary.archs, archs);
+    for unnamed in &summary.unnamed {
+        for nr in [unnamed.from, unnamed.to] {
+            let verdict = filter.policy().decide(&Call::new(unnamed.arch, nr, [7; 6]));
+            assert_eq!(verdict.action, unnamed.action, "{unnamed:?} {nr:#x}");
+        }
+    }
 }
 
 fn contexts() -> impl Iterator<Item = Context> {
@@ -275,7 +341,7 @@ fn odd_conditions_are_what_their_summary_says() {
         r#"{"index":4,"op":"SCMP_CMP_GT","value":18446744073709551615}"#,
         r#"{"index":1,"op":"SCMP_CMP_NE","value":3},{"index":0,"op":"SCMP_CMP_MASKED_EQ","value":4294967295,"valueTwo":5}"#,
     ];
-    for call in ["ioctl", "socket", "clone", "pread64", "prctl", "openat"] {
+    for call in ["ioctl", "clone"] {
         for (i, first) in args.iter().enumerate() {
             for second in &args[i..] {
                 let entry = |args: &str, action: &str| {
@@ -289,7 +355,11 @@ fn odd_conditions_are_what_their_summary_says() {
                     entry(second, if first == second { "ALLOW" } else { "LOG" })
                 );
                 for arch in [Arch::X86_64, Arch::S390x] {
-                    let context = Context::new(arch, "6.18".parse().unwrap());
+                    // Calls that are newer than the profile have numbers without names between them.
+                    let context = Context {
+                        newer_calls: false,
+                        ..Context::new(arch, "6.18".parse().unwrap())
+                    };
                     let Ok(profile) = Profile::parse(document.as_bytes()) else {
                         continue;
                     };

@@ -81,7 +81,16 @@ pub(super) const COMPILER: &[Area] = &[
     area("signatures", &["arch", "call", "syscalls", "similar"]),
     area(
         "summary",
-        &["arch", "action", "policy", "signatures", "syscalls"],
+        &[
+            "arch",
+            "action",
+            "call",
+            "policy",
+            "bpf",
+            "bpf::disassemble",
+            "signatures",
+            "syscalls",
+        ],
     ),
     area(
         "findings",

@@ -11,6 +11,9 @@ use crate::signatures::{self, Argument};
 
 /// What stands before an argument of which the lower 32 bits alone are compared.
 pub(super) const INT: &str = "(int) ";
+pub(super) const INT_MASK: u64 = 0xffff_ffff;
+/// So many neighbours among the values of some bits are listed, and not said as a range.
+const MOST_NEIGHBOURS: u64 = 64;
 /// So many values at most are listed as those that are not meant.
 const MOST_EXCEPTIONS: usize = 8;
 
@@ -24,20 +27,17 @@ pub(super) enum Formula {
 
 /// An argument, or some of its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Operand {
-    arg: u8,
-    mask: u64,
+pub(super) struct Operand {
+    pub(super) arg: u8,
+    pub(super) mask: u64,
 }
 
 /// Values, as ranges that don't touch, ascending.
-type Ranges = Vec<(u64, u64)>;
+pub(super) type Ranges = Vec<(u64, u64)>;
 
 /// The condition under which one of the rules of a call matches.
 pub(super) fn formula(arch: Arch, call: &str, rules: &[Rule]) -> Formula {
-    let writer = Writer {
-        arch,
-        signature: signatures::arguments(arch, call),
-    };
+    let writer = Writer::new(arch, call);
     // In the order in which they come up.
     let mut operands: Vec<Operand> = Vec::new();
     let mut values: BTreeMap<Operand, Ranges> = BTreeMap::new();
@@ -75,12 +75,19 @@ pub(super) fn formula(arch: Arch, call: &str, rules: &[Rule]) -> Formula {
 }
 
 /// Writes conditions of one call on one ABI.
-struct Writer {
+pub(super) struct Writer {
     arch: Arch,
     signature: Vec<Argument>,
 }
 
 impl Writer {
+    pub(super) fn new(arch: Arch, call: &str) -> Writer {
+        Writer {
+            arch,
+            signature: signatures::arguments(arch, call),
+        }
+    }
+
     /// The values of an argument, or of some of its bits, for which a condition holds.
     fn values(&self, condition: Condition) -> (Operand, Ranges) {
         let (arg, full) = (condition.arg, self.arch.argument_mask());
@@ -107,18 +114,26 @@ impl Writer {
 
     /// Conditions that must all hold.
     fn conjunction(&self, conditions: &[Condition]) -> Formula {
+        self.all(conditions.iter().map(|condition| self.values(*condition)))
+    }
+
+    /// Operands that must all be in their ranges.
+    pub(super) fn all(&self, operands: impl Iterator<Item = (Operand, Ranges)>) -> Formula {
         let mut parts = Vec::new();
-        for condition in conditions {
-            let (operand, ranges) = self.values(*condition);
+        for (operand, ranges) in operands {
             match self.alternatives(operand, &ranges) {
                 None => {}
                 Some(texts) if texts.is_empty() => return Formula::Never,
-                Some(texts) => parts.push(match &texts[..] {
-                    [text] => text.clone(),
-                    _ => format!("({})", texts.join(" or ")),
-                }),
+                Some(texts) => parts.push(texts),
             }
         }
+        let alone = parts.len() == 1;
+        let parts = parts.into_iter().map(|texts| match &texts[..] {
+            [text] => text.clone(),
+            _ if alone => texts.join(" or "),
+            _ => format!("({})", texts.join(" or ")),
+        });
+        let parts: Vec<String> = parts.collect();
         if parts.is_empty() {
             return Formula::Always;
         }
@@ -134,35 +149,30 @@ impl Writer {
                 None
             };
         }
-        let full = self.arch.argument_mask();
+        let full = operand.mask;
         let name = self.operand(operand);
         let value = |value: u64| self.value(operand, value);
-        let listed = |values: &[u64]| {
-            values
-                .iter()
-                .map(|v| value(*v))
-                .collect::<Vec<_>>()
-                .join(", ")
+        let all = |values: &[u64]| {
+            let values: Vec<String> = values.iter().map(|v| value(*v)).collect();
+            values.join(", ")
         };
-        if operand.mask == full {
-            let missing = complement(ranges, full);
-            if missing.is_empty() {
-                return None;
-            }
-            let (exceptions, wide) = self.listed(operand, &missing);
-            let few = wide.is_empty() && exceptions.len() <= MOST_EXCEPTIONS;
-            if few && !self.listed(operand, ranges).1.is_empty() {
-                return Some(vec![match exceptions[..] {
-                    [one] => format!("{name} != {}", value(one)),
-                    _ => format!("{name} not in {{{}}}", listed(&exceptions)),
-                }]);
-            }
+        let missing = complement(ranges, full);
+        if missing.is_empty() {
+            return None;
+        }
+        let (exceptions, wide) = self.listed(operand, &missing);
+        let few = wide.is_empty() && exceptions.len() <= MOST_EXCEPTIONS;
+        if few && !self.listed(operand, ranges).1.is_empty() {
+            return Some(vec![match exceptions[..] {
+                [one] => format!("{name} != {}", value(one)),
+                _ => format!("{name} not in {{{}}}", all(&exceptions)),
+            }]);
         }
         let (single, wide) = self.listed(operand, ranges);
         let mut texts: Vec<String> = match single[..] {
             [] => Vec::new(),
             [one] => vec![format!("{name} == {}", value(one))],
-            _ => vec![format!("{name} in {{{}}}", listed(&single))],
+            _ => vec![format!("{name} in {{{}}}", all(&single))],
         };
         texts.extend(wide.into_iter().map(|(from, to)| match (from, to) {
             // Constants have no order that would mean anything.
@@ -180,7 +190,7 @@ impl Writer {
             .argument(operand)
             .is_some_and(|argument| argument.set.is_some());
         let most = match operand.mask == self.arch.argument_mask() {
-            false => u64::MAX,
+            false => MOST_NEIGHBOURS,
             true if has_set => 8,
             true => 1,
         };
@@ -240,7 +250,7 @@ fn number(value: u64) -> String {
 }
 
 /// Sorted, with those joined that overlap or touch.
-fn union(mut ranges: Ranges) -> Ranges {
+pub(super) fn union(mut ranges: Ranges) -> Ranges {
     ranges.sort_unstable();
     let mut joined: Ranges = Vec::new();
     for (from, to) in ranges {
@@ -253,7 +263,7 @@ fn union(mut ranges: Ranges) -> Ranges {
 }
 
 /// What is not in some joined ranges, up to a largest value.
-fn complement(ranges: &Ranges, largest: u64) -> Ranges {
+pub(super) fn complement(ranges: &Ranges, largest: u64) -> Ranges {
     let mut missing = Vec::new();
     let mut next = Some(0);
     for (from, to) in ranges {

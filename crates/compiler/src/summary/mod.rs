@@ -5,6 +5,8 @@
 //! is added: each line says exactly what the policy says, which a test shows by reading it back.
 
 mod formula;
+mod program;
+mod ways;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +15,8 @@ use crate::arch::Arch;
 use crate::policy::{Policy, Rule};
 use crate::syscalls;
 use formula::{Formula, formula};
+
+pub use program::{NotFollowed, ProgramSummary, Unnamed};
 
 /// What a policy says beside its default action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,14 +108,19 @@ impl Summary {
                 summary.add(&call, archs, meaning);
             }
         }
-        summary.plain.sort_by_key(|plain| {
+        summary.sort();
+        summary
+    }
+
+    fn sort(&mut self) {
+        let key = |plain: &Plain| {
             (
                 plain.archs.clone(),
-                8 - plain.action.severity(),
+                7 - plain.action.severity(),
                 plain.action,
             )
-        });
-        summary
+        };
+        self.plain.sort_by_key(key);
     }
 
     fn add(&mut self, call: &str, archs: Vec<Arch>, meaning: Meaning) {

@@ -5,6 +5,7 @@ mod overview;
 
 use std::process::ExitCode;
 
+use callgate::compiler::summary::ProgramSummary;
 use clap::Args;
 
 use crate::call;
@@ -23,6 +24,7 @@ use crate::output;
   callgate explain default
   callgate explain docker.json --cap CAP_SYS_ADMIN --arch aarch64
   callgate explain default 'socket(AF_ALG)' 'unshare(CLONE_NEWUSER)'
+  callgate explain filter.bpf                   instructions of any origin
   callgate explain filter.bpf 'x86:socketcall(SYS_SOCKET)'
 
 Exit status: 0; 2 if there is no such filter or call.")]
@@ -52,11 +54,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
         (AnyFilter::Compiled(compiled), true) => {
             overview::overview(compiled.policy(), options.json)
         }
-        (AnyFilter::Bare(_), true) => {
-            return Err(Failure::new(format!(
-                "{}: instructions alone have no entries to write down: ask for calls, as in `callgate explain {} 'socket(AF_ALG)'`",
-                options.filter, options.filter
-            )));
+        (AnyFilter::Bare(programs), true) => {
+            let summaries = programs.iter().map(|program| {
+                ProgramSummary::of(program)
+                    .map_err(|error| Failure::new(format!("{}: {error}", options.filter)))
+            });
+            let summaries = summaries.collect::<Result<Vec<_>, _>>()?;
+            overview::of_programs(&summaries, context.arch, options.json)
         }
         (_, false) => {
             let profile = match (&filter, &input) {

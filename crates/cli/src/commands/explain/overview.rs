@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use callgate::Arch;
 use callgate::compiler::policy::Policy;
-use callgate::compiler::summary::{Conditional, Plain, Summary};
+use callgate::compiler::summary::{Conditional, ProgramSummary, Summary};
 use callgate::compiler::syscalls;
 use serde_json::{Value, json};
 
@@ -15,17 +15,7 @@ pub(super) fn overview(policy: &Policy, as_json: bool) -> String {
     if as_json {
         return format!("{:#}\n", to_json(policy, &summary));
     }
-    let mut text = head(policy);
-    for plain in &summary.plain {
-        let (action, count) = (plain.action.display(policy.native()), plain.calls.len());
-        let calls = if count == 1 { "call" } else { "calls" };
-        let _ = writeln!(text, "\n{action}{}: {count} {calls}", scope(&plain.archs));
-        text.push_str(&wrapped(
-            "  ",
-            plain.calls.iter().map(String::as_str),
-            WIDTH,
-        ));
-    }
+    let mut text = head(policy) + &plain(&summary, policy.native());
     if !summary.conditional.is_empty() {
         let _ = writeln!(
             text,
@@ -35,6 +25,87 @@ pub(super) fn overview(policy: &Policy, as_json: bool) -> String {
     }
     for conditional in &summary.conditional {
         text.push_str(&lines(conditional, policy.native()));
+    }
+    text
+}
+
+/// What instructions say, for each filter of a process.
+pub(super) fn of_programs(summaries: &[ProgramSummary], native: Arch, as_json: bool) -> String {
+    if as_json {
+        let filters: Vec<Value> = summaries.iter().map(|s| program_json(s, native)).collect();
+        let document = json!({ "schema": "callgate.explain.v1", "filters": filters });
+        return format!("{document:#}\n");
+    }
+    let texts = summaries.iter().enumerate().map(|(index, summary)| {
+        let title = match summaries.len() {
+            1 => String::new(),
+            several => format!("Filter {} of {several}, the newest first\n", index + 1),
+        };
+        title + &of_program(summary, native)
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+fn of_program(program: &ProgramSummary, native: Arch) -> String {
+    let other = program.other_archs.map_or_else(
+        || "depends on the call".to_owned(),
+        |action| action.display(native).to_string(),
+    );
+    let mut text = format!(
+        "Architectures: {}; a call of any other: {other}\n",
+        listed(&program.archs)
+    );
+    text.push_str(&plain(&program.calls, native));
+    if !program.calls.conditional.is_empty() {
+        text.push_str("\nBy their arguments:\n");
+    }
+    for conditional in &program.calls.conditional {
+        text.push_str(&lines(conditional, native));
+    }
+    if !program.unnamed.is_empty() {
+        text.push_str("\nNumbers without a name:\n");
+    }
+    for numbers in &program.unnamed {
+        let (arch, action) = (numbers.arch, numbers.action.display(native));
+        let _ = match numbers.from == numbers.to {
+            true => writeln!(text, "  {arch} {:#x}: {action}", numbers.from),
+            false => writeln!(
+                text,
+                "  {arch} {:#x} to {:#x}: {action}",
+                numbers.from, numbers.to
+            ),
+        };
+    }
+    text
+}
+
+fn program_json(program: &ProgramSummary, native: Arch) -> Value {
+    let unnamed = program.unnamed.iter().map(|numbers| {
+        json!({
+            "architecture": numbers.arch.name(),
+            "from": numbers.from,
+            "to": numbers.to,
+            "action": numbers.action.display(native),
+        })
+    });
+    json!({
+        "architectures": program.archs.iter().map(|arch| arch.name()).collect::<Vec<_>>(),
+        "other_architectures": program.other_archs.map(|action| action.display(native)),
+        "plain": plain_json(&program.calls, native),
+        "conditional": conditional_json(&program.calls, native),
+        "unnamed": unnamed.collect::<Vec<_>>(),
+    })
+}
+
+/// Calls whose arguments don't count, by action.
+fn plain(summary: &Summary, native: Arch) -> String {
+    let mut text = String::new();
+    for plain in &summary.plain {
+        let (action, count) = (plain.action.display(native), plain.calls.len());
+        let calls = if count == 1 { "call" } else { "calls" };
+        let _ = writeln!(text, "\n{action}{}: {count} {calls}", scope(&plain.archs));
+        let names = plain.calls.iter().map(String::as_str);
+        text.push_str(&wrapped("  ", names, WIDTH));
     }
     text
 }
@@ -116,28 +187,6 @@ fn lines(conditional: &Conditional, native: Arch) -> String {
 
 fn to_json(policy: &Policy, summary: &Summary) -> Value {
     let native = policy.native();
-    let archs = |archs: &[Arch]| match archs {
-        [] => Value::Null,
-        archs => archs.iter().map(|arch| arch.name()).collect(),
-    };
-    let plain = |plain: &Plain| {
-        json!({
-            "action": plain.action.display(native),
-            "architectures": archs(&plain.archs),
-            "calls": plain.calls,
-        })
-    };
-    let conditional = |conditional: &Conditional| {
-        let cases = conditional.cases.iter().map(
-            |case| json!({ "action": case.action.display(native), "condition": case.condition }),
-        );
-        json!({
-            "call": conditional.call,
-            "architectures": archs(&conditional.archs),
-            "cases": cases.collect::<Vec<_>>(),
-            "otherwise": conditional.otherwise.map(|action| action.display(native)),
-        })
-    };
     let abis = policy
         .abis()
         .map(|(arch, abi)| json!({ "name": arch.name(), "newest": abi.newest() }));
@@ -147,7 +196,40 @@ fn to_json(policy: &Policy, summary: &Summary) -> Value {
         "default_action": policy.default_action().display(native),
         "other_architectures": policy.bad_arch().display(native),
         "newer_calls": policy.newer_call().map(|action| action.display(native)),
-        "plain": summary.plain.iter().map(plain).collect::<Vec<_>>(),
-        "conditional": summary.conditional.iter().map(conditional).collect::<Vec<_>>(),
+        "plain": plain_json(summary, native),
+        "conditional": conditional_json(summary, native),
     })
+}
+
+fn archs_json(archs: &[Arch]) -> Value {
+    match archs {
+        [] => Value::Null,
+        archs => archs.iter().map(|arch| arch.name()).collect(),
+    }
+}
+
+fn plain_json(summary: &Summary, native: Arch) -> Value {
+    let plain = summary.plain.iter().map(|plain| {
+        json!({
+            "action": plain.action.display(native),
+            "architectures": archs_json(&plain.archs),
+            "calls": plain.calls,
+        })
+    });
+    plain.collect()
+}
+
+fn conditional_json(summary: &Summary, native: Arch) -> Value {
+    let conditional = summary.conditional.iter().map(|conditional| {
+        let cases = conditional.cases.iter().map(
+            |case| json!({ "action": case.action.display(native), "condition": case.condition }),
+        );
+        json!({
+            "call": conditional.call,
+            "architectures": archs_json(&conditional.archs),
+            "cases": cases.collect::<Vec<_>>(),
+            "otherwise": conditional.otherwise.map(|action| action.display(native)),
+        })
+    });
+    conditional.collect()
 }
