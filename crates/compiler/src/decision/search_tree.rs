@@ -5,7 +5,7 @@
 //!
 //! 1. Values that weigh much are taken out of the list: they are asked for with `==`, near the root. That takes no
 //!    more questions than to split at both sides of them.
-//! 2. The rest is cut into [`leaves`](super::leaves): that decides the number of questions.
+//! 2. The rest is cut into `leaves`: that decides the number of questions.
 //! 3. Dynamic programming arranges the leaves so that the mean path is shortest.
 //! 4. Each heavy value gets its question where that makes the mean path shortest.
 
