@@ -244,8 +244,17 @@ fn summary(profiles: usize, errors: usize, warnings: usize) -> String {
     )
 }
 
-/// All that there is to say about a document.
 fn check<'a>(source: &Source<'a>, context: &Context, options: &Options) -> Checked<'a> {
+    checked(source, context, &options.targets, &options.allowed)
+}
+
+/// All that there is to say about a document, but for some codes.
+pub(crate) fn checked<'a>(
+    source: &Source<'a>,
+    context: &Context,
+    targets: &[Target],
+    allowed: &[Code],
+) -> Checked<'a> {
     let tolerated = tolerant::tolerate(source.bytes);
     let document = Document::new(source);
     let mut diagnostics = tolerated_diagnostics(&tolerated, &document);
@@ -253,7 +262,7 @@ fn check<'a>(source: &Source<'a>, context: &Context, options: &Options) -> Check
         Ok(profile) => match Filter::compile(&profile, context) {
             Ok(filter) => {
                 let mut found = findings(&profile, context, filter.resolved());
-                found.extend(portability(&profile, context, &options.targets));
+                found.extend(portability(&profile, context, targets));
                 let notices = filter.notices().iter().chain(&found);
                 diagnostics.extend(notices.map(|n| Diagnostic::of_notice(n, context.arch)));
             }
@@ -265,7 +274,7 @@ fn check<'a>(source: &Source<'a>, context: &Context, options: &Options) -> Check
         },
         Err(error) => diagnostics.push(of_compile_error(&error)),
     }
-    diagnostics.retain(|d| d.severity == Severity::Error || !options.allowed.contains(&d.code));
+    diagnostics.retain(|d| d.severity == Severity::Error || !allowed.contains(&d.code));
     diagnostics.sort_by_key(|diagnostic| document.start(diagnostic));
     Checked {
         document,

@@ -12,6 +12,7 @@ pub(crate) mod help;
 pub(crate) mod instrument;
 pub(crate) mod man;
 pub(crate) mod prove;
+pub(crate) mod report;
 pub(crate) mod resolve;
 pub(crate) mod run;
 pub(crate) mod simulate;
