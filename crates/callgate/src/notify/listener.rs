@@ -1,10 +1,11 @@
 //! The supervisor's end: where notifications come from.
 //!
 //! The kernel's own receive waits for ever, also when nobody is left to notify. So it is polled first, and received by one thread
-//! at a time: what one saw by polling another can't take.
+//! at a time: what one saw by polling another can't take. Threads beside the one that waits for it poll only to know when to try again.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -94,12 +95,20 @@ impl Listener {
     fn wait_until(&self, deadline: Option<Instant>) -> Result<Received, NotifyError> {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            // Who waits alone need not look again whether another thread was faster.
+            let alone = self.alone();
             let events = self.poll(left)?;
             if events.contains(PollFlags::IN) {
-                if let Some(notification) = self.take()? {
-                    return Ok(Received::Notification(notification));
+                match alone {
+                    Some(_) => {
+                        if let Some(notification) = self.receive_ready()? {
+                            return Ok(Received::Notification(notification));
+                        }
+                        // The caller has died.
+                    }
+                    // The one who waits alone takes it.
+                    None => thread::yield_now(),
                 }
-                // The caller died, or another thread was faster.
             } else if events.contains(PollFlags::HUP) {
                 return Ok(Received::Ended);
             }
@@ -109,13 +118,20 @@ impl Listener {
         }
     }
 
-    /// Takes a notification if one is there.
+    /// The right to receive, if no other thread has it.
+    fn alone(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.shared.receiving.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Takes a notification if one is there, and no other thread is about to.
     pub(super) fn take(&self) -> Result<Option<Notification>, NotifyError> {
-        let _one_at_a_time = self
-            .shared
-            .receiving
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let Some(_alone) = self.alone() else {
+            return Ok(None);
+        };
         if !self.poll(Some(Duration::ZERO))?.contains(PollFlags::IN) {
             return Ok(None);
         }

@@ -32,6 +32,10 @@
 //! A process can't hand its own listener on: the calls that it takes may be the very ones that wait for an answer. [`spawn`] runs a
 //! command with a supervisor that has the listener before the command is executed.
 //!
+//! # Examples
+//! `examples/serve_file.rs` serves `openat` of one path by a descriptor, `examples/answer_mknod.rs` makes files where device nodes were
+//! asked for.
+//!
 //! # What a supervisor can't do
 //! It can't let a call pass *because of what a pointer points to*: another thread of the caller may change that between
 //! the look and the call. A decision on memory is sound only if the supervisor then does the caller's work itself, and
