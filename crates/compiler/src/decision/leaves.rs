@@ -12,7 +12,7 @@ use super::search_tree::Interval;
 
 /// What one more question costs, against one more step on a path of weight 1. A program's size is paid for at
 /// every load and in every copy of it; a step, at most at every call.
-const QUESTION: u64 = 150;
+pub(super) const QUESTION: u64 = 150;
 
 /// The most single values of one leaf.
 const LONGEST_CHAIN: usize = 8;

@@ -74,7 +74,7 @@ fn with_x32(graph: &mut GraphBuilder, tree: NodeId, x32: NodeId, splits: usize) 
 }
 
 /// How far down the tree of x86_64 the question for x32 stands: it is one more step for all that is below it.
-const SPLITS_ABOVE_X32: usize = 2;
+const SPLITS_ABOVE_X32: usize = 1;
 
 /// The graph of one number alone, for who wants to know how much it takes.
 #[must_use]

@@ -35,7 +35,12 @@ impl<'a> Json<'a> {
             );
             return Err(ProfileError::new(Code::TooLarge, JsonPath::root(), message));
         }
-        serde_json::from_slice(bytes).map_err(|error| syntax_error(bytes, &error))
+        // Checked at once, the text is read sooner than string by string; where it isn't text, that tells the place.
+        let read = match std::str::from_utf8(bytes) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(bytes),
+        };
+        read.map_err(|error| syntax_error(bytes, &error))
     }
 
     /// What it is, for a sentence.
