@@ -9,12 +9,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use callgate::Action;
 use callgate::notify::{
     Listener, MemoryError, Notification, NotifyError, OpenHow, Outcome, Received, SocketAddress,
 };
@@ -250,6 +252,41 @@ fn the_end_is_told() {
     caller.join().unwrap().unwrap();
     assert!(listener.receive().unwrap().is_none());
     assert!(matches!(now(&listener), Received::Ended));
+}
+
+#[test]
+fn actions_are_answered_as_the_kernel_would() {
+    let answers = [
+        (Action::Errno(7), Err(7)),
+        (Action::Notify, Err(38)),
+        (Action::Trace(3), Err(38)),
+    ];
+    for (action, expected) in answers {
+        let (listener, caller) = caller("getpgid", process_group);
+        assert_eq!(next(&listener).answer(action), Ok(Outcome::Done(())));
+        let found = caller.join().unwrap();
+        assert_eq!(found.map_err(|errno| errno.raw_os_error()), expected);
+    }
+    let (listener, niceness) = caller("getpriority", || rustix::process::getpriority_process(None));
+    assert_eq!(
+        next(&listener).answer(Action::Errno(0)),
+        Ok(Outcome::Done(()))
+    );
+    // The kernel counts downwards from 20.
+    assert_eq!(niceness.join().unwrap(), Ok(20));
+    for action in [Action::Allow, Action::Log] {
+        let (listener, caller) = caller("getpgid", process_group);
+        assert_eq!(next(&listener).answer(action), Ok(Outcome::Done(())));
+        assert!(caller.join().unwrap().unwrap() > 0);
+    }
+    if !has_python() {
+        return;
+    }
+    for action in [Action::Trap, Action::KillThread, Action::KillProcess] {
+        let (_listener, call, mut child) = waiting_process();
+        assert!(call.answer(action).is_ok());
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
 }
 
 /// A process that waits for the answer to its `mkdir`, made by a thread that has the filter.

@@ -134,7 +134,14 @@ impl Kind {
     /// Whether the filter answered as a kernel would that lacks the call. Programs go on with an older one then, so that
     /// is seldom what ails them.
     pub(crate) fn is_fallback(&self, native: Arch) -> bool {
-        matches!(self.failure, CallFailure::Denied(_)) && self.came_to(native) == "ENOSYS"
+        let by_errno = matches!(
+            self.failure,
+            CallFailure::Denied(Verdict {
+                action: Action::Errno(_),
+                ..
+            })
+        );
+        by_errno && self.came_to(native) == "ENOSYS"
     }
 
     pub(crate) fn callers(&self) -> usize {

@@ -136,9 +136,14 @@ impl Place {
     }
 
     fn agent(&self) -> Agent {
+        self.agent_with(&[])
+    }
+
+    fn agent_with(&self, options: &[&str]) -> Agent {
         let socket = self.path("agent.sock");
         let mut child = Command::new(env!("CARGO_BIN_EXE_callgate"))
             .arg("agent")
+            .args(options)
             .arg("--socket")
             .arg(socket)
             .arg("--log")
@@ -350,4 +355,39 @@ while answers.count(38) < 3:
     let refused = place.run(&place.instrumented("none", "true"));
     assert!(!refused.status.success());
     assert!(said(&refused).contains("agent.sock"), "{}", said(&refused));
+}
+
+#[test]
+fn a_profile_is_needed_and_may_be_given_to_the_agent() {
+    let Some(place) = Place::new("a_profile_is_needed") else {
+        return;
+    };
+    let notifying = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": place.path("agent.sock"),
+        "syscalls": [{ "names": ["swapoff"], "action": "SCMP_ACT_NOTIFY" }],
+    });
+    let script = r#"exec /usr/bin/python3 -c '
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+libc.swapoff(b"/nowhere")
+print(ctypes.get_errno())
+'"#;
+    let bundle = place.bundle("own", script, Some(&notifying));
+    let agent = place.agent();
+    assert_eq!(said(&place.run(&bundle)), "38\n");
+    agent.end();
+    assert!(
+        fs::read_to_string(place.path("log"))
+            .unwrap()
+            .contains("it comes with no profile")
+    );
+
+    let profile = place.path("profile.json");
+    let text = r#"{ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["swapoff"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5 }] }"#;
+    fs::write(&profile, text).unwrap();
+    let agent = place.agent_with(&["-p", profile.to_str().unwrap()]);
+    assert_eq!(said(&place.run(&bundle)), "5\n");
+    assert_eq!(place.log("own", "denied").len(), 1);
+    agent.end();
 }
