@@ -26,8 +26,8 @@ use std::process::ExitCode;
 use clap::{ColorChoice, Parser, Subcommand};
 
 use commands::{
-    agent, assemble, check, compile, completions, disassemble, doctor, explain, help, instrument,
-    man, prove, resolve, run, simulate, syscalls, why,
+    agent, assemble, check, compile, completions, cost, disassemble, doctor, explain, help,
+    instrument, man, prove, resolve, run, simulate, syscalls, why,
 };
 use failure::Failure;
 
@@ -74,6 +74,7 @@ enum Command {
     Disassemble(disassemble::Options),
     Assemble(assemble::Options),
     Prove(prove::Options),
+    Cost(cost::Options),
     Report(commands::report::Options),
     Syscalls(syscalls::Options),
     Doctor(doctor::Options),
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
         Command::Disassemble(options) => disassemble::run(&options),
         Command::Assemble(options) => assemble::run(&options),
         Command::Prove(options) => prove::run(&options),
+        Command::Cost(options) => cost::run(&options),
         Command::Report(options) => commands::report::run(&options),
         Command::Syscalls(options) => syscalls::run(&options),
         Command::Doctor(options) => doctor::run(&options),

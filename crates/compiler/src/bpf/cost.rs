@@ -28,6 +28,15 @@ pub struct Paths {
     pub longest: usize,
 }
 
+/// Where following a program without arguments leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emulated {
+    /// To this value, whatever the arguments are.
+    Returns(u32),
+    /// To the instruction at this place, which the kernel doesn't follow: it may load an argument.
+    StopsAt(usize),
+}
+
 impl Program {
     /// How many instructions the kernel makes of the program.
     ///
@@ -73,17 +82,16 @@ impl Program {
         paths.first().copied().unwrap_or(end)
     }
 
-    /// Whether the kernel finds that a call is allowed whatever its arguments are, so that it answers it without running the
-    /// program: `audit` is the call's `AUDIT_ARCH_*` value.
+    /// Follows a program as the kernel does to find out whether it answers a number whatever the arguments are.
     ///
     /// The kernel follows loads of number and architecture, comparisons of those with constants, AND with a constant, jumps, and
-    /// a return of exactly `SECCOMP_RET_ALLOW`; anything else on the way means no. It only tries the numbers of the
-    /// native and the compat table, and it gives up where a filter that was attached before doesn't allow the number.
+    /// a return; at anything else it gives up.
     #[must_use]
-    pub fn is_constant_allow(&self, audit: u32, nr: u32) -> bool {
+    pub fn emulate(&self, audit: u32, nr: u32) -> Emulated {
         let mut accumulator = 0;
         let mut at = 0;
         while let Some(operation) = self.insns.get(at).and_then(|insn| insn.operation()) {
+            let here = at;
             at += 1;
             match operation {
                 Operation::Load(Register::Accumulator, Value::Data(0)) => accumulator = nr,
@@ -98,11 +106,21 @@ impl Program {
                     yes,
                     no,
                 } => at += usize::from(if test.holds(accumulator, k) { yes } else { no }),
-                Operation::Return(k) => return k == Action::Allow.to_ret(),
-                _ => return false,
+                Operation::Return(k) => return Emulated::Returns(k),
+                _ => return Emulated::StopsAt(here),
             }
         }
-        false
+        Emulated::StopsAt(at)
+    }
+
+    /// Whether the kernel finds that a call is allowed whatever its arguments are, so that it answers it without running the
+    /// program: `audit` is the call's `AUDIT_ARCH_*` value.
+    ///
+    /// That takes a return of exactly `SECCOMP_RET_ALLOW` where [`emulate`](Self::emulate) leads. It only tries the numbers of the
+    /// native and the compat table, and it gives up where a filter that was attached before doesn't allow the number.
+    #[must_use]
+    pub fn is_constant_allow(&self, audit: u32, nr: u32) -> bool {
+        self.emulate(audit, nr) == Emulated::Returns(Action::Allow.to_ret())
     }
 }
 
