@@ -44,36 +44,6 @@ fn profile(folder: &Path, text: &str) -> String {
 }
 
 #[test]
-fn cost_is_counted_and_measured() {
-    let counted = callgate(&[
-        "cost", "--json", "default", "--arch", "x86_64", "--kernel", "6.18",
-    ]);
-    let document: serde_json::Value = serde_json::from_slice(&counted.stdout).unwrap();
-    assert_eq!(document["schema"], "callgate.cost.v1");
-    let size = document["filters"][0]["converted"].as_u64().unwrap();
-    assert_eq!(document["budget_left"], 32768 - 4 - size);
-    let native = &document["abis"][0];
-    assert_eq!(native["arch"], "x86_64");
-    let has =
-        |list: &serde_json::Value, name: &str| list.as_array().unwrap().contains(&name.into());
-    assert!(has(&native["cached"], "getppid"));
-    assert!(has(
-        &native["not_cached"]["depends on more than the number"],
-        "clone"
-    ));
-    if !has_seccomp("cost_is_counted_and_measured") {
-        return;
-    }
-    let measured = callgate(&["cost", "--measure", "default"]);
-    let text = String::from_utf8(measured.stdout.clone()).unwrap();
-    assert!(
-        text.contains("\ngetppid takes "),
-        "{text}{}",
-        stderr(&measured)
-    );
-}
-
-#[test]
 fn run_passes_the_status_on() {
     if !has_seccomp("run_passes_the_status_on") {
         return;
