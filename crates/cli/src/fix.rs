@@ -77,6 +77,27 @@ fn mended(text: &str, diagnostic: &Diagnostic, context: &Context) -> Option<Stri
     (diagnostic.code == Code::HighBits || means_the_same().is_some()).then_some(mended)
 }
 
+/// Whether the rules of a name decide nothing wherever entries on its call come and go. Entries for several capabilities overlap where a
+/// container holds them all: that is how they are meant.
+pub(crate) fn is_idle_everywhere(profile: &Profile, context: &Context, path: &JsonPath) -> bool {
+    let Some(call) = name_at(profile, path).map(str::to_owned) else {
+        return true;
+    };
+    let mut without = profile.clone();
+    for entry in &mut without.entries {
+        let index = (0..entry.names.len()).find(|index| entry.name_path(*index) == *path);
+        if let Some(index) = index {
+            entry.names.remove(index);
+        }
+    }
+    let contexts = contexts(profile, context, Some(&call));
+    contexts.is_none_or(|contexts| {
+        contexts
+            .iter()
+            .all(|context| same(profile, &without, context))
+    })
+}
+
 /// The name of a call that stands at a path.
 fn name_at<'a>(profile: &'a Profile, path: &JsonPath) -> Option<&'a str> {
     let mut names = profile.entries.iter().flat_map(|entry| {

@@ -254,3 +254,24 @@ fn a_fix_leaves_less_to_be_said_and_nothing_else_changed() {
     assert_eq!(check(&["--fix", name]).status.code(), Some(0));
     assert_eq!(fs::read_to_string(&path).unwrap(), fixed);
 }
+
+#[test]
+fn of_the_default_profile_there_is_one_thing_to_say_in_every_context() {
+    for arch in ["x86_64", "aarch64", "s390x", "riscv64", "mips64"] {
+        for caps in ["none", "all", "CAP_SYS_ADMIN", "CAP_BPF"] {
+            let output = check(&["default", "--json", "--arch", arch, "--cap", caps]);
+            let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let said = document["profiles"][0]["diagnostics"].as_array().unwrap();
+            // Which its page describes.
+            assert!(
+                said.iter().all(|d| d["code"] == "CG0204"),
+                "{arch} {caps}: {said:?}"
+            );
+            assert_eq!(
+                said.len(),
+                usize::from(!["aarch64", "riscv64"].contains(&arch)),
+                "{arch}"
+            );
+        }
+    }
+}

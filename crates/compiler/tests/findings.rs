@@ -312,3 +312,20 @@ fn targets_are_told_what_they_lack() {
     }
     assert_eq!(found(profile::DEFAULT, "linux-7.2,runc-1.0"), []);
 }
+
+#[test]
+fn who_notifies_wants_a_listener_that_is_served() {
+    let with = |more: &str| {
+        let notify = entry("mknod mknodat", "NOTIFY", "");
+        let document = profile("ALLOW", &notify, "").replacen('{', &format!("{{{more}"), 1);
+        codes(&document, Arch::X86_64)
+    };
+    let (path, flag) = (
+        r#""listenerPath":"/run/x","#,
+        r#""flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],"#,
+    );
+    assert_eq!(with(""), [Code::NoListenerPath, Code::InterruptedNotify]);
+    assert_eq!(with(path), [Code::InterruptedNotify]);
+    assert_eq!(with(flag), [Code::NoListenerPath]);
+    assert_eq!(with(&[path, flag].concat()), []);
+}

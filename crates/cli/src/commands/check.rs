@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use callgate::compiler::findings::findings;
 use callgate::compiler::findings::portability::{Target, portability};
 use callgate::compiler::notice::{Code, JsonPath, Place};
-use callgate::{CompileError, Context, Filter, Profile};
+use callgate::compiler::profile;
+use callgate::{CompileError, Context, Filter, Notice, Profile};
 use clap::{Args, ValueEnum};
 
 use crate::context::ContextOptions;
@@ -264,6 +265,7 @@ pub(crate) fn checked<'a>(
                 let mut found = findings(&profile, context, filter.resolved());
                 found.extend(portability(&profile, context, targets));
                 let notices = filter.notices().iter().chain(&found);
+                let notices = notices.filter(|notice| is_meant(notice, &profile, context));
                 diagnostics.extend(notices.map(|n| Diagnostic::of_notice(n, context.arch)));
             }
             Err(error) => {
@@ -280,6 +282,13 @@ pub(crate) fn checked<'a>(
         document,
         diagnostics,
     }
+}
+
+/// Whether a notice is about the profile, and not about this context alone.
+fn is_meant(notice: &Notice, profile: &Profile, context: &Context) -> bool {
+    let about_context = matches!(notice.code, Code::DeadRule | Code::RedundantRule)
+        && profile.format == profile::Format::Docker;
+    !about_context || fix::is_idle_everywhere(profile, context, &notice.path)
 }
 
 fn of_compile_error(error: &CompileError) -> Diagnostic {

@@ -8,6 +8,7 @@ mod arguments;
 mod bypass;
 pub mod change;
 mod fallback;
+mod listener;
 pub mod portability;
 
 use crate::action::Action;
@@ -47,6 +48,7 @@ pub fn findings(profile: &Profile, context: &Context, resolved: &Resolved) -> Ve
     let mut found = arguments::findings(&subject);
     found.extend(bypass::findings(&subject));
     found.extend(fallback::findings(&subject));
+    found.extend(listener::findings(&subject));
     let mut said = std::collections::BTreeSet::new();
     found.retain(|notice| said.insert((notice.code, notice.path.clone())));
     found

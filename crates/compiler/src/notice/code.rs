@@ -115,6 +115,10 @@ codes! {
     MovedArgument = 208, "an argument that is in another place on an architecture";
     /// A denial has another errno than ENOSYS, on which a C library would fall back.
     WrongErrno = 209, "a denial that C libraries take for a failure";
+    /// NOTIFY is asked for, and no place where the listener goes.
+    NoListenerPath = 210, "NOTIFY without a place for the listener";
+    /// A caller that waits for a supervisor can be interrupted.
+    InterruptedNotify = 211, "NOTIFY whose calls a signal makes anew";
 
     /// Names are newer than a target.
     NewerThanTarget = 301, "system calls that are newer than a target";
