@@ -88,10 +88,15 @@ fn manual_pages_render_without_a_word() {
 #[test]
 fn every_command_has_help_with_examples() {
     let help = stdout(&["help"]);
-    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands: Vec<&str> = commands
-        .map_while(|line| line.split_whitespace().next())
-        .collect();
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    // A long description goes on in the next line, further in.
+    let names = listed
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| {
+            let name = line.strip_prefix("  ")?.split(' ').next()?;
+            Some(name).filter(|name| !name.is_empty())
+        });
+    let commands: Vec<&str> = names.collect();
     assert!(commands.len() >= 12, "{help}");
     for command in commands {
         let help = stdout(&["help", command]);
