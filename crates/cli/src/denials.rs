@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::remedy::telling_arguments;
 
-/// So many kinds are told apart; what comes beyond is counted only.
-const MAX_KINDS: usize = 1000;
+/// So many kinds are told apart; what comes beyond is counted only. A container may try to have many.
+const MAX_KINDS: usize = 500;
 /// So many callers of a kind are told apart.
-const MAX_CALLERS: usize = 10_000;
+const MAX_CALLERS: usize = 200;
 
 /// All that failed, by kind.
 #[derive(Debug, Default)]
@@ -126,6 +126,7 @@ impl Kind {
         let others = match self.callers.len() - 1 {
             0 => String::new(),
             1 => " and another".to_owned(),
+            others if others + 1 == MAX_CALLERS => format!(" and {others} others or more"),
             others => format!(" and {others} others"),
         };
         format!("{times}, by {name}[{tid}]{others}")

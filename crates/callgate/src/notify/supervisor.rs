@@ -38,7 +38,8 @@ pub trait Handler: Send + Sync {
         let _ = failure;
     }
 
-    /// Hears that the last process that had the filter is gone, after the last notification was handled.
+    /// Hears that the last process that had the filter is gone, after the last notification was handled. It is told by a thread for
+    /// handlers, where there are such.
     fn ended(&self) {}
 }
 
@@ -102,6 +103,15 @@ struct Entry {
     handler: Box<dyn Handler>,
     /// Whether nobody else receives from it.
     alone: bool,
+    /// Whether the last process is gone.
+    ended: AtomicBool,
+}
+
+/// What the loop hands over.
+enum Job {
+    Handle(Arc<Entry>, Notification),
+    /// To be dropped: with the last of its kind its handler hears of the end.
+    Release(Arc<Entry>),
 }
 
 /// The key of what wakes the loop.
@@ -149,6 +159,7 @@ impl Supervisor {
             listener,
             handler,
             alone,
+            ended: AtomicBool::new(false),
         });
         let mut served = self.served();
         let key = served.next_key;
@@ -198,18 +209,18 @@ impl Supervisor {
     fn run(&self, goes_on: impl Fn() -> bool) -> io::Result<()> {
         let _alone = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
         if self.threads == 0 {
-            return self.receive_all(goes_on, |entry, notification| entry.handle(notification));
+            return self.receive_all(goes_on, Job::run);
         }
         // Without room: what is handed over when all are busy waits, and the loop with it.
-        let (sender, receiver) = sync_channel::<(Arc<Entry>, Notification)>(0);
+        let (sender, receiver) = sync_channel::<Job>(0);
         let receiver = &Mutex::new(receiver);
         thread::scope(|scope| {
             for _ in 0..self.threads {
                 thread::Builder::new().spawn_scoped(scope, move || handle_all(receiver))?;
             }
             // If all have ended, the notification is dropped with the error, and so answered.
-            let result = self.receive_all(goes_on, |entry, notification| {
-                let _ = sender.send((Arc::clone(entry), notification));
+            let result = self.receive_all(goes_on, |job| {
+                let _ = sender.send(job);
             });
             // The threads end with it.
             drop(sender);
@@ -217,11 +228,7 @@ impl Supervisor {
         })
     }
 
-    fn receive_all(
-        &self,
-        goes_on: impl Fn() -> bool,
-        handle: impl Fn(&Arc<Entry>, Notification),
-    ) -> io::Result<()> {
+    fn receive_all(&self, goes_on: impl Fn() -> bool, hand_over: impl Fn(Job)) -> io::Result<()> {
         let mut events = Vec::with_capacity(EVENTS);
         while goes_on() && !self.stopped.load(Ordering::Acquire) {
             events.clear();
@@ -230,13 +237,13 @@ impl Supervisor {
                 other => other?,
             };
             for event in &events {
-                self.receive_one(event, &handle);
+                self.receive_one(event, &hand_over);
             }
         }
         Ok(())
     }
 
-    fn receive_one(&self, event: &epoll::Event, handle: &impl Fn(&Arc<Entry>, Notification)) {
+    fn receive_one(&self, event: &epoll::Event, hand_over: &impl Fn(Job)) {
         let key = event.data.u64();
         // Copied: one can't be referred to within a packed structure.
         let flags = event.flags;
@@ -245,7 +252,8 @@ impl Supervisor {
         };
         if !flags.contains(epoll::EventFlags::IN) {
             self.remove(key, &entry);
-            entry.ended();
+            entry.ended.store(true, Ordering::Release);
+            hand_over(Job::Release(entry));
             return;
         }
         let received = if entry.alone {
@@ -254,7 +262,7 @@ impl Supervisor {
             entry.listener.take()
         };
         match received {
-            Ok(Some(notification)) => handle(&entry, notification),
+            Ok(Some(notification)) => hand_over(Job::Handle(entry, notification)),
             Ok(None) => {}
             Err(error) => {
                 self.remove(key, &entry);
@@ -275,16 +283,25 @@ impl Supervisor {
 }
 
 /// What a thread does, until the loop has ended.
-fn handle_all(receiver: &Mutex<Receiver<(Arc<Entry>, Notification)>>) {
+fn handle_all(receiver: &Mutex<Receiver<Job>>) {
     loop {
         let next = receiver
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .recv();
-        let Ok((entry, notification)) = next else {
+        let Ok(job) = next else {
             return;
         };
-        entry.handle(notification);
+        job.run();
+    }
+}
+
+impl Job {
+    fn run(self) {
+        match self {
+            Job::Handle(entry, notification) => entry.handle(notification),
+            Job::Release(entry) => drop(entry),
+        }
     }
 }
 
@@ -302,9 +319,13 @@ impl Entry {
     fn failed(&self, failure: Failure) {
         let _ = catch_unwind(AssertUnwindSafe(|| self.handler.failed(failure)));
     }
+}
 
-    fn ended(&self) {
-        let _ = catch_unwind(AssertUnwindSafe(|| self.handler.ended()));
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if self.ended.load(Ordering::Acquire) {
+            let _ = catch_unwind(AssertUnwindSafe(|| self.handler.ended()));
+        }
     }
 }
 
