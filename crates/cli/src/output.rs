@@ -28,7 +28,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write(None, text.as_bytes())
 }
 
-/// As [`print`], for text with colours, which are left out where nobody wants them.
+/// As `print`, for text with colours, which are left out where nobody wants them.
 pub(crate) fn print_coloured(text: &str) -> Result<(), Failure> {
     let choice = anstream::AutoStream::choice(&io::stdout());
     let mut plain = anstream::AutoStream::new(Vec::new(), choice);
