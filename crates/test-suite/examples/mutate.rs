@@ -50,9 +50,6 @@ fn main() -> ExitCode {
         start.elapsed().as_secs(),
         extent.samples,
     );
-    for failure in &outcome.failures {
-        println!("FAILED: {failure}");
-    }
     if outcome.failures.is_empty() && total.refuted > 0 {
         return ExitCode::SUCCESS;
     }
@@ -79,6 +76,7 @@ fn run_all(subjects: Vec<Subject>, extent: Extent) -> Outcome {
             );
             for failure in &mut came.failures {
                 *failure = format!("{}: {failure}", subject.name);
+                println!("FAILED: {failure}");
             }
             if let Ok(mut outcome) = outcome.lock() {
                 *outcome += came;

@@ -5,7 +5,7 @@
 use std::fs;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use callgate::compiler::filter::compile;
 use callgate::compiler::policy::{Policy, resolve};
@@ -13,6 +13,7 @@ use callgate::compiler::profile;
 use callgate::compiler::proof::prove;
 use callgate::{Arch, Context, Profile};
 use callgate_test_suite::{case, growth};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
 type Row = (&'static str, fn() -> Result<Policy, String>);
@@ -114,15 +115,23 @@ fn measured(policy: &Policy) -> String {
 
 /// Of 101 runs, or as many as take two seconds, but at least three.
 fn median(mut work: impl FnMut()) -> Duration {
-    let start = Instant::now();
+    let start = processor_time();
     let mut times = Vec::new();
-    while times.len() < 3 || times.len() < 101 && start.elapsed() < Duration::from_secs(2) {
-        let start = Instant::now();
+    while times.len() < 3 || times.len() < 101 && processor_time() - start < Duration::from_secs(2)
+    {
+        let start = processor_time();
         work();
-        times.push(start.elapsed());
+        times.push(processor_time() - start);
     }
     times.sort_unstable();
     times[times.len() / 2]
+}
+
+/// What this process has had of a processor, so that others which are busy at the time don't count.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The most memory that this process has had, in MiB, as the kernel counts it (`VmHWM` in proc(5)).
