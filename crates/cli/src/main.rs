@@ -20,6 +20,7 @@ mod report;
 mod signals;
 mod strings;
 mod tolerant;
+mod workload;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,8 @@ use crate::bpf::Program;
 use crate::bpf::check::{CheckError, check};
 use crate::bpf::emit::emit;
 use crate::context::Context;
-use crate::decision::lower::{lower, lower_call};
+use crate::decision::lower::{lower_call, lower_for};
+use crate::decision::workload::Workload;
 use crate::limits::MAX_INSTRUCTIONS;
 use crate::notice::{Code, Notice, ProfileError};
 use crate::policy::{Policy, Resolved, resolve};
@@ -113,7 +114,15 @@ impl Filter {
 /// # Errors
 /// If the program is longer than the kernel takes.
 pub fn compile(policy: &Policy) -> Result<Program, CompileError> {
-    let insns = emit(&lower(policy), policy.byte_order());
+    compile_for(policy, &Workload::default())
+}
+
+/// As [`compile`], with short paths for the calls of a workload. What the program means is the same.
+///
+/// # Errors
+/// If the program is longer than the kernel takes.
+pub fn compile_for(policy: &Policy, workload: &Workload) -> Result<Program, CompileError> {
+    let insns = emit(&lower_for(policy, workload), policy.byte_order());
     if insns.len() > MAX_INSTRUCTIONS {
         return Err(CompileError::TooLong(TooLong::new(policy, insns.len())));
     }

@@ -3,7 +3,8 @@
 
 use callgate_compiler::bpf::emit::emit;
 use callgate_compiler::bpf::{Insn, op};
-use callgate_compiler::decision::lower::lower;
+use callgate_compiler::decision::lower::{lower, lower_for};
+use callgate_compiler::decision::workload::Workload;
 use callgate_compiler::policy::{Condition, Policy, PolicyBuilder, RuleId, RuleOrder, Test};
 use callgate_compiler::{Action, Arch, ByteOrder, Call};
 use proptest::prelude::*;
@@ -144,7 +145,14 @@ proptest! {
     ) {
         let order = if document { RuleOrder::Document } else { RuleOrder::Runtime };
         let policy = policy(native, order, newer, &drafts);
-        let graph = lower(&policy);
+        let mut workload = Workload::default();
+        for (arch, abi) in policy.abis().filter(|_| salt % 3 == 0) {
+            for (i, (nr, _)) in abi.rules().enumerate() {
+                workload.add(arch, nr, salt >> (7 * i % 64));
+                workload.add(arch, u32::MAX - nr, salt);
+            }
+        }
+        let graph = lower_for(&policy, &workload);
         let insns = emit(&graph, policy.byte_order());
         for call in calls(&policy, salt) {
             let expected = policy.decide(&call).action;

@@ -7,6 +7,7 @@
 
 use super::rules::lower_rules;
 use super::search_tree::{HEAVY, Interval, search_tree, search_tree_beside};
+use super::workload::Workload;
 use super::{Graph, GraphBuilder, Node, NodeId, Question, Word};
 use crate::action::Action;
 use crate::arch::{Arch, X32_BIT};
@@ -15,12 +16,18 @@ use crate::policy::{Abi, Policy, Rule, SKIPPED_CALL};
 /// The graph of a policy.
 #[must_use]
 pub fn lower(policy: &Policy) -> Graph {
+    lower_for(policy, &Workload::default())
+}
+
+/// The graph of a policy whose paths are short for calls that were counted.
+#[must_use]
+pub fn lower_for(policy: &Policy, workload: &Workload) -> Graph {
     let mut graph = GraphBuilder::default();
     // ABIs with 32-bit arguments first: what they ask, those with 64-bit ones may ask of lower halves.
     let mut abis: Vec<(Arch, &Abi)> = policy.abis().collect();
     abis.sort_by_key(|(arch, _)| arch.has_64bit_arguments());
     let lists = abis.into_iter().map(|(arch, abi)| {
-        let intervals = Numbers::new(&mut graph, policy, arch).intervals(abi);
+        let intervals = Numbers::new(&mut graph, policy, arch).intervals(abi, workload);
         (arch, intervals)
     });
     let mut lists: Vec<(Arch, Vec<Interval>)> = lists.collect();
@@ -115,7 +122,7 @@ impl<'a> Numbers<'a> {
     }
 
     /// A list that covers all numbers. Those of x32 are without their bit: it is up to the caller to look at it.
-    fn intervals(&mut self, abi: &Abi) -> Vec<Interval> {
+    fn intervals(&mut self, abi: &Abi, workload: &Workload) -> Vec<Interval> {
         let bit = if self.arch == Arch::X32 { X32_BIT } else { 0 };
         let mut list = Vec::new();
         let mut put = |nr: u32, (node, runs): (NodeId, u64)| put(&mut list, nr & !bit, node, runs);
@@ -139,8 +146,31 @@ impl<'a> Numbers<'a> {
             put(X32_BIT, (bad_arch, RUNS_SELDOM));
             put(SKIPPED_CALL, (self.default, RUNS_SELDOM));
         }
+        if !workload.is_empty() {
+            self.weigh_counted(&mut list, workload, bit);
+        }
         weigh_numbers(&mut list);
         list
+    }
+
+    /// Weighs intervals by how often their calls were counted instead. Those that the kernel's cache answers don't run the filter.
+    fn weigh_counted(&self, list: &mut [Interval], workload: &Workload, bit: u32) {
+        for interval in list.iter_mut() {
+            interval.weight = 0;
+        }
+        let mut total: u128 = 0;
+        for (nr, count) in workload.calls(self.arch) {
+            let behind = list.partition_point(|interval| interval.start <= nr & !bit);
+            let interval = &mut list[behind - 1];
+            if self.graph.as_answer(interval.node) != Some(Action::Allow) {
+                interval.weight = interval.weight.saturating_add(count);
+                total += u128::from(count);
+            }
+        }
+        for interval in list.iter_mut() {
+            let part = u128::from(interval.weight) * u128::from(RUNS_COUNTED) / total.max(1);
+            interval.weight = u64::try_from(part).unwrap_or(RUNS_COUNTED);
+        }
     }
 
     /// Where a number with rules leads, and how often the filter is run for it.
@@ -182,6 +212,10 @@ const RUNS_SELDOM: u64 = 4;
 
 /// How often it is run for numbers above all that the profile knows: C libraries try new calls.
 const RUNS_TO_PROBE: u64 = 32;
+
+/// How often the filter is run for all counted numbers together: so much for each emulation at load time that their paths count
+/// for more, and not so much that those of all others don't count.
+const RUNS_COUNTED: u64 = 8 * HEAVY;
 
 /// Sets where the numbers from one on lead; the list so far isn't above it.
 fn put(list: &mut Vec<Interval>, start: u32, node: NodeId, runs: u64) {

@@ -13,6 +13,7 @@ mod leaves;
 pub mod lower;
 mod rules;
 pub mod search_tree;
+pub mod workload;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
