@@ -7,7 +7,7 @@
 //! The order is architecture, number, arguments, instruction pointer, because that is how profiles are
 //! made: what an argument means depends on the number, and never the other way round.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::{Built, ProofError};
@@ -22,15 +22,12 @@ pub(super) struct NodeId(u32);
 pub(super) const NO: NodeId = NodeId(0);
 pub(super) const YES: NodeId = NodeId(1);
 
-/// The first bit of the arguments in the order: what asks for none before it depends on arguments alone.
-const FIRST_OF_ARGUMENTS: Bit = 64;
-
 /// A bit of a call, by its place in the order; the end has the last.
 type Bit = u16;
 const END: Bit = Bit::MAX;
 
 /// A 32-bit word of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Word {
     Arch,
     Nr,
@@ -42,7 +39,7 @@ pub(super) enum Word {
 
 impl Word {
     /// The place of its most significant bit in the order.
-    fn first_bit(self) -> Bit {
+    pub(super) fn first_bit(self) -> Bit {
         let word = match self {
             Word::Arch => 0,
             Word::Nr => 1,
@@ -71,23 +68,7 @@ pub(super) struct Diagrams {
     chosen: HashMap<(NodeId, NodeId, NodeId), NodeId, Hashing>,
     actions: Vec<Action>,
     max: usize,
-    named: Vec<Named>,
-    names: HashMap<(NodeId, NodeId, NodeId), NodeId, Hashing>,
 }
-
-/// A function that stands in others by its name, as an end: an action where a condition holds, another
-/// function elsewhere.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Named {
-    pub(super) condition: NodeId,
-    pub(super) action: NodeId,
-    pub(super) otherwise: NodeId,
-    /// How many named functions it falls through to in the end.
-    pub(super) depth: usize,
-}
-
-/// Ends from this index on are named functions; those below, actions.
-const FIRST_NAME: u32 = 1 << 30;
 
 impl Diagrams {
     pub(super) fn new(max: usize) -> Diagrams {
@@ -103,8 +84,6 @@ impl Diagrams {
             chosen: HashMap::default(),
             actions: Vec::new(),
             max,
-            named: Vec::new(),
-            names: HashMap::default(),
         }
     }
 
@@ -126,62 +105,9 @@ impl Diagrams {
         })
     }
 
-    /// A name for the function that answers with an action where a condition holds, and elsewhere like another one.
-    /// The same function made in the same way has one name.
-    pub(super) fn name(
-        &mut self,
-        condition: NodeId,
-        action: NodeId,
-        otherwise: NodeId,
-    ) -> Result<NodeId, ProofError> {
-        let key = (condition, action, otherwise);
-        if let Some(name) = self.names.get(&key) {
-            return Ok(*name);
-        }
-        let index = u32::try_from(self.named.len()).map_err(|_| ProofError::TooLarge)?;
-        let depth = self.named(otherwise).map_or(0, |named| named.depth + 1);
-        self.named.push(Named {
-            condition,
-            action,
-            otherwise,
-            depth,
-        });
-        let index = NodeId(FIRST_NAME.saturating_add(index));
-        let name = self.intern(Node {
-            bit: END,
-            zero: index,
-            one: index,
-        })?;
-        self.names.insert(key, name);
-        Ok(name)
-    }
-
-    /// What a name stands for, if the function is no more than a name.
-    pub(super) fn named(&self, id: NodeId) -> Option<Named> {
-        let node = self.at(id);
-        if node.bit != END {
-            return None;
-        }
-        let index = node.zero.0.checked_sub(FIRST_NAME)?;
-        self.named.get(usize::try_from(index).ok()?).copied()
-    }
-
-    /// Where a bit of 0 and a bit of 1 lead, if the function asks for one.
-    pub(super) fn ways(&self, id: NodeId) -> Option<[NodeId; 2]> {
-        let node = self.at(id);
-        (node.bit != END).then_some([node.zero, node.one])
-    }
-
-    /// Whether it asks for arguments or the instruction pointer first.
-    pub(super) fn is_of_arguments(&self, id: NodeId) -> bool {
-        let bit = self.at(id).bit;
-        (FIRST_OF_ARGUMENTS..END).contains(&bit)
-    }
-
-    /// The function that the first bit of `like` leads to one way or the other of.
-    pub(super) fn split(&mut self, like: NodeId, [zero, one]: [NodeId; 2]) -> Built {
-        let is_one = self.node(self.at(like).bit, NO, YES)?;
-        self.choose(is_one, one, zero)
+    /// Whether it asks neither for a word nor for any before it.
+    pub(super) fn asks_only_behind(&self, id: NodeId, word: Word) -> bool {
+        self.at(id).bit >= word.first_bit() + 32
     }
 
     /// How many nodes there are by now.
@@ -380,7 +306,11 @@ impl Diagrams {
 
     /// How many nodes a function has.
     pub(super) fn size(&self, function: NodeId) -> usize {
-        let mut seen = std::collections::BTreeSet::new();
+        self.nodes_of(function).len()
+    }
+
+    fn nodes_of(&self, function: NodeId) -> BTreeSet<NodeId> {
+        let mut seen = BTreeSet::new();
         let mut open = vec![function];
         while let Some(id) = open.pop() {
             let node = self.at(id);
@@ -388,7 +318,7 @@ impl Diagrams {
                 open.extend([node.zero, node.one]);
             }
         }
-        seen.len()
+        seen
     }
 }
 

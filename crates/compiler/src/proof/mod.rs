@@ -3,23 +3,27 @@
 //! Both sides become decision diagrams (`diagram`) over the bits of a call. Equal functions have equal diagrams, so the proof is a
 //! comparison of two names, and a failed one comes with a call on which they differ. One side is built from the policy
 //! by comparing whole arguments (`spec`); the other by following the program's instructions (`lift`). Rules whose diagram would be too
-//! large are proved one by one (`abbreviate`).
+//! large are proved one after the other (`rule_by_rule`).
 //!
 //! Invariant: nothing here uses the compiler's graph or its emitter, so one mistake can't hide in both.
 
-mod abbreviate;
 mod diagram;
+mod follow;
 mod lift;
+mod pieces;
+mod rule_by_rule;
 mod spec;
 mod witness;
+
+use std::time::{Duration, Instant};
 
 use crate::action::Action;
 use crate::bpf::Program;
 use crate::call::Call;
 use crate::policy::Policy;
 
-use abbreviate::Abbreviations;
 use diagram::{Diagrams, NodeId};
+use rule_by_rule::Stop;
 
 /// How large diagrams may get on the way: some 60 MiB with their tables. Moby's default with three ABIs takes 11,000 nodes,
 /// a hundred rules over pairs of six arguments up to 300,000.
@@ -28,8 +32,10 @@ const MAX_NODES: usize = 1 << 19;
 /// A program was proved to be a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proof {
-    /// How many nodes the common diagram has.
-    pub nodes: usize,
+    /// How many nodes the diagram has that both of them are; `None` if it was proved rule by rule.
+    pub nodes: Option<usize>,
+    /// How long it took.
+    pub time: Duration,
 }
 
 /// There is no proof.
@@ -81,25 +87,33 @@ pub enum ProofError {
 /// # Errors
 /// [`ProofError::Refuted`] if it doesn't; the others if that can't be told.
 pub fn prove(policy: &Policy, program: &Program) -> Result<Proof, ProofError> {
-    let mut diagrams = Diagrams::new(MAX_NODES);
-    let mut abbreviations = Abbreviations::default();
-    let expected = spec::policy(&mut diagrams, &mut abbreviations, policy)?;
-    let found = match lift::program(&mut diagrams, &mut abbreviations, program) {
-        Ok(found) => found,
-        Err(ProofError::TooLarge) => return Err(searched(policy, program)),
-        Err(error) => return Err(error),
+    let start = Instant::now();
+    let proved = |nodes| Proof {
+        nodes,
+        time: start.elapsed(),
     };
+    match by_diagrams(policy, program) {
+        Err(ProofError::TooLarge) => {}
+        outcome => return outcome.map(|nodes| proved(Some(nodes))),
+    }
+    match rule_by_rule::prove(policy, program, MAX_NODES) {
+        Ok(()) => Ok(proved(None)),
+        Err(Stop::Differs(witness)) => Err(refuted(policy, program, witness)),
+        Err(Stop::Unsupported(at)) => Err(ProofError::Unsupported(at)),
+        Err(Stop::Unknown) => Err(searched(policy, program)),
+    }
+}
+
+/// How many nodes the diagram has that both of them are.
+fn by_diagrams(policy: &Policy, program: &Program) -> Result<usize, ProofError> {
+    let mut diagrams = Diagrams::new(MAX_NODES);
+    let expected = spec::policy(&mut diagrams, policy)?;
+    let found = lift::program(&mut diagrams, program)?;
     if expected == found {
-        return Ok(Proof {
-            nodes: diagrams.size(expected),
-        });
+        return Ok(diagrams.size(expected));
     }
     let witness = diagrams.difference(expected, found);
-    if abbreviations.is_empty() || differ(policy, program, &witness) {
-        return Err(refuted(policy, program, witness));
-    }
-    // Different names may stand for one function, so such a difference alone says nothing.
-    Err(searched(policy, program))
+    Err(refuted(policy, program, witness))
 }
 
 /// What is known where diagrams don't tell: a refutation if one is found at the borders of the policy's rules.
@@ -128,8 +142,8 @@ fn refuted(policy: &Policy, program: &Program, witness: Call) -> ProofError {
 pub fn compare(a: &Program, b: &Program) -> Result<Option<Call>, ProofError> {
     let mut diagrams = Diagrams::new(MAX_NODES);
     let (a, b) = (
-        lift::program(&mut diagrams, &mut Abbreviations::default(), a)?,
-        lift::program(&mut diagrams, &mut Abbreviations::default(), b)?,
+        lift::program(&mut diagrams, a)?,
+        lift::program(&mut diagrams, b)?,
     );
     Ok((a != b).then(|| diagrams.difference(a, b)))
 }

@@ -1,40 +1,53 @@
 //! Policy → diagram: the reference meaning, arguments compared as the 64-bit numbers that they are.
 
-use super::Built;
-use super::abbreviate::Abbreviations;
 use super::diagram::{Diagrams, NO, NodeId, Word, YES};
+use super::{Built, ProofError};
+use crate::action::Action;
 use crate::arch::{Arch, X32_BIT};
 use crate::call::{high_half, low_half};
 use crate::policy::{Condition, Policy, Rule, SKIPPED_CALL, Test};
 
-/// How many nodes the rules of one number may take, before their rests are given names instead.
-const MAX_NODES_OF_A_NUMBER: usize = 1 << 14;
+/// How many nodes the rules of one number may take.
+const MAX_NODES_OF_A_NUMBER: usize = 1 << 16;
 
-/// The function that a policy is. Where a number's rules would take too many nodes it is a name.
-pub(super) fn policy(
-    diagrams: &mut Diagrams,
-    abbreviations: &mut Abbreviations,
-    policy: &Policy,
-) -> Built {
+/// What a policy says of a number, whatever it says of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part<'a> {
+    /// One answer to all arguments.
+    Always(Action),
+    /// The action of the first rule that matches, or else another one.
+    Rules {
+        arch: Arch,
+        rules: &'a [Rule],
+        otherwise: Action,
+    },
+}
+
+/// The function that a policy is.
+pub(super) fn policy(diagrams: &mut Diagrams, policy: &Policy) -> Built {
     let mut function = diagrams.action(policy.bad_arch())?;
-    let mut audits: Vec<u32> = policy.abis().map(|(arch, _)| arch.audit()).collect();
-    audits.sort_unstable();
-    audits.dedup();
-    for audit in audits {
-        let numbers = numbers(diagrams, abbreviations, policy, audit)?;
+    for audit in audits(policy) {
+        let numbers = numbers(policy, audit)
+            .into_iter()
+            .map(|(nr, part)| Ok((nr, arguments(diagrams, part)?)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let numbers = diagrams.ranges(Word::Nr, &numbers)?;
         let is_it = diagrams.equal(Word::Arch, u32::MAX, audit)?;
         function = diagrams.choose(is_it, numbers, function)?;
     }
     Ok(function)
 }
 
-/// The function of number and arguments that calls of an architecture value come to.
-fn numbers(
-    diagrams: &mut Diagrams,
-    abbreviations: &mut Abbreviations,
-    policy: &Policy,
-    audit: u32,
-) -> Built {
+/// The architecture values of a policy, ascending.
+pub(super) fn audits(policy: &Policy) -> Vec<u32> {
+    let mut audits: Vec<u32> = policy.abis().map(|(arch, _)| arch.audit()).collect();
+    audits.sort_unstable();
+    audits.dedup();
+    audits
+}
+
+/// What a policy says of calls of an architecture value: where numbers begin that it says something else of, from 0.
+pub(super) fn numbers(policy: &Policy, audit: u32) -> Vec<(u32, Part<'_>)> {
     // Verdicts change at numbers with rules, behind them, behind the newest number, and where x32's ranges begin.
     let mut starts = vec![0, 1, X32_BIT, 2 * X32_BIT, 3 * X32_BIT, SKIPPED_CALL];
     for (_, abi) in policy.abis().filter(|(arch, _)| arch.audit() == audit) {
@@ -43,27 +56,21 @@ fn numbers(
     }
     starts.sort_unstable();
     starts.dedup();
-    let functions = starts
+    let mut parts: Vec<_> = starts
         .into_iter()
-        .map(|nr| Ok((nr, number(diagrams, abbreviations, policy, audit, nr)?)));
-    let functions = functions.collect::<Result<Vec<_>, _>>()?;
-    diagrams.ranges(Word::Nr, &functions)
+        .map(|nr| (nr, number(policy, audit, nr)))
+        .collect();
+    parts.dedup_by_key(|(_, part)| *part);
+    parts
 }
 
-/// The function of the arguments that one number comes to.
-fn number(
-    diagrams: &mut Diagrams,
-    abbreviations: &mut Abbreviations,
-    policy: &Policy,
-    audit: u32,
-    nr: u32,
-) -> Built {
+fn number(policy: &Policy, audit: u32, nr: u32) -> Part<'_> {
     let Some(arch) = policy.abi_of(audit, nr) else {
-        return diagrams.action(policy.bad_arch());
+        return Part::Always(policy.bad_arch());
     };
     if policy.is_disabled_x32(arch, nr) {
         let skipped = nr == SKIPPED_CALL;
-        return diagrams.action(if skipped {
+        return Part::Always(if skipped {
             policy.default_action()
         } else {
             policy.bad_arch()
@@ -73,61 +80,50 @@ fn number(
         Some(action) if policy.is_newer(arch, nr) => action,
         _ => policy.default_action(),
     };
-    let otherwise = diagrams.action(otherwise)?;
-    rules(
-        diagrams,
-        abbreviations,
-        arch,
-        policy.rules(arch, nr),
-        otherwise,
-    )
+    match policy.rules(arch, nr) {
+        [] => Part::Always(otherwise),
+        [first, ..] if first.is_unconditional() => Part::Always(first.action),
+        rules => Part::Rules {
+            arch,
+            rules,
+            otherwise,
+        },
+    }
 }
 
-/// The function of the arguments that ordered rules are.
-fn rules(
-    diagrams: &mut Diagrams,
-    abbreviations: &mut Abbreviations,
-    arch: Arch,
-    rules: &[Rule],
-    otherwise: NodeId,
-) -> Built {
-    let mut parts = Vec::with_capacity(rules.len());
-    for rule in rules {
+/// The function of the arguments that part of a policy comes to.
+fn arguments(diagrams: &mut Diagrams, part: Part) -> Built {
+    let (arch, rules, otherwise) = match part {
+        Part::Always(action) => return diagrams.action(action),
+        Part::Rules {
+            arch,
+            rules,
+            otherwise,
+        } => (arch, rules, otherwise),
+    };
+    let most = diagrams.count() + MAX_NODES_OF_A_NUMBER;
+    let mut function = diagrams.action(otherwise)?;
+    for rule in rules.iter().rev() {
         let mut all = YES;
         for each in &rule.conditions {
             let holds = condition(diagrams, arch, *each)?;
             all = diagrams.both(all, holds)?;
         }
-        parts.push((all, diagrams.action(rule.action)?));
-    }
-    let most = diagrams.count() + MAX_NODES_OF_A_NUMBER;
-    let mut function = otherwise;
-    for (condition, action) in parts.iter().rev() {
-        function = diagrams.choose(*condition, *action, function)?;
+        let action = diagrams.action(rule.action)?;
+        function = diagrams.choose(all, action, function)?;
         if diagrams.count() > most {
-            return abbreviations.add(diagrams, &gathered(rules, &parts), otherwise);
+            return Err(ProofError::TooLarge);
         }
     }
     Ok(function)
 }
 
-/// The rules with neighbours of one action, whose order doesn't matter, brought in the order of the arguments that they ask for
-/// first: as a program may well try them.
-fn gathered(rules: &[Rule], parts: &[(NodeId, NodeId)]) -> Vec<(NodeId, NodeId)> {
-    let compares = |c: &&Condition| !matches!(c.test, Test::Masked { .. });
-    let first = |rule: &Rule| rule.conditions.iter().find(compares).map(|c| c.arg);
-    let mut keyed: Vec<_> = rules
-        .iter()
-        .zip(parts)
-        .map(|(rule, part)| (first(rule).unwrap_or(u8::MAX), *part))
-        .collect();
-    for same in keyed.chunk_by_mut(|a, b| a.1.1 == b.1.1) {
-        same.sort_by_key(|(arg, _)| *arg);
-    }
-    keyed.into_iter().map(|(_, part)| part).collect()
-}
-
-fn condition(diagrams: &mut Diagrams, arch: Arch, Condition { arg, test }: Condition) -> Built {
+/// The values of an argument for which a condition holds.
+pub(super) fn condition(
+    diagrams: &mut Diagrams,
+    arch: Arch,
+    Condition { arg, test }: Condition,
+) -> Built {
     let wide = arch.has_64bit_arguments();
     match test {
         Test::Eq(datum) => masked(diagrams, wide, arg, u64::MAX, datum),

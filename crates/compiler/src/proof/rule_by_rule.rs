@@ -1,0 +1,511 @@
+//! Long lists of rules, proved without a diagram of the whole.
+//!
+//! A hundred rules over several arguments may have a diagram too large for any machine, as each rule leaves its own corner of the
+//! arguments to the rules behind it. Here the program is followed from its start instead, once for each part of the policy, and at each
+//! instruction it is kept in mind which calls may come by and which rules may still match them: a [`Claim`] that the
+//! program answers those calls like those rules. Claims on one instruction are merged into one about at least all their calls, so that there are
+//! few of them. At a return the claim is settled.
+//!
+//! Invariant: a claim never says less than what it was made from, so what is proved here is proved. That a claim fails doesn't show that
+//! the program is wrong, though, as merging may have taken in calls that don't come by; only a call that the simulator answers otherwise does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::diagram::{Diagrams, NO, NodeId, Word, YES};
+use super::follow::{Place, Question, Reached, State, straight_on};
+use super::spec::Part;
+use super::{ProofError, spec};
+use crate::action::Action;
+use crate::arch::Arch;
+use crate::bpf::Program;
+use crate::call::Call;
+use crate::policy::{Policy, Rule};
+
+/// How many claims are followed, and how many parts of calls looked at, before it is given up.
+const MOST_STEPS: usize = 1 << 16;
+
+/// From how many nodes on the values of a coordinate are intricate.
+const INTRICATE: usize = 256;
+
+/// Why it isn't proved.
+pub(super) enum Stop {
+    /// Program and policy differ on a call.
+    Differs(Call),
+    /// Neither a proof nor a difference was found.
+    Unknown,
+    /// The program can't be followed.
+    Unsupported(usize),
+}
+
+/// Follows a program through all parts of a policy.
+pub(super) fn prove(policy: &Policy, program: &Program, max_nodes: usize) -> Result<(), Stop> {
+    let mut proof = RuleByRule {
+        diagrams: Diagrams::new(max_nodes),
+        max_nodes,
+        policy,
+        program,
+        exact: BTreeSet::new(),
+        steps: 0,
+    };
+    let audits = spec::audits(policy);
+    for audit in &audits {
+        let parts = spec::numbers(policy, *audit);
+        for (i, (first, part)) in parts.iter().enumerate() {
+            let zone = Zone {
+                audits: &[*audit],
+                is_one_of_them: true,
+                first: *first,
+                last: parts.get(i + 1).map_or(u32::MAX, |(next, _)| next - 1),
+            };
+            proof.part(zone, *part)?;
+        }
+    }
+    let foreign = Zone {
+        audits: &audits,
+        is_one_of_them: false,
+        first: 0,
+        last: u32::MAX,
+    };
+    proof.part(foreign, Part::Always(policy.bad_arch()))
+}
+
+impl From<ProofError> for Stop {
+    fn from(error: ProofError) -> Stop {
+        match error {
+            ProofError::Unsupported(at) => Stop::Unsupported(at),
+            _ => Stop::Unknown,
+        }
+    }
+}
+
+/// The numbers that a call consists of: architecture, number, six arguments, instruction pointer.
+const COORDINATES: usize = 9;
+
+fn coordinate(word: Word) -> usize {
+    match word {
+        Word::Arch => 0,
+        Word::Nr => 1,
+        Word::ArgumentHigh(arg) | Word::ArgumentLow(arg) => 2 + usize::from(arg),
+        Word::PointerHigh | Word::PointerLow => 8,
+    }
+}
+
+/// Calls of one architecture, or of none of several, whose numbers are in a range.
+#[derive(Clone, Copy)]
+struct Zone<'a> {
+    audits: &'a [u32],
+    is_one_of_them: bool,
+    first: u32,
+    last: u32,
+}
+
+/// A set of calls: the values that each coordinate may have.
+type Calls = [NodeId; COORDINATES];
+
+const ALL_CALLS: Calls = [YES; COORDINATES];
+
+/// A rule as a set of calls.
+struct RuleCalls {
+    calls: Calls,
+    action: Action,
+}
+
+/// That the program answers some calls with the action of the first rule that matches, from an instruction on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Claim {
+    calls: Calls,
+    /// The rules that may match such a call, in their order.
+    rules: Vec<Open>,
+    /// The last instruction where merging left something open that was settled.
+    lost_at: Option<usize>,
+}
+
+/// A rule that may match, and the coordinates whose values tell whether it does, a bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Open {
+    rule: usize,
+    asks: u16,
+}
+
+struct RuleByRule<'a> {
+    diagrams: Diagrams,
+    max_nodes: usize,
+    policy: &'a Policy,
+    program: &'a Program,
+    /// The instructions where claims are only merged if that loses nothing.
+    exact: BTreeSet<usize>,
+    steps: usize,
+}
+
+/// Where claims have come to: by instruction and state of the registers.
+type OpenClaims = BTreeMap<usize, Vec<(State, Vec<Claim>)>>;
+
+impl RuleByRule<'_> {
+    /// Proves that the program answers calls of an architecture and of some numbers as a part of the policy does.
+    fn part(&mut self, zone: Zone, part: Part) -> Result<(), Stop> {
+        self.exact.clear();
+        self.steps = 0;
+        loop {
+            // What other rounds built would only be in the way.
+            self.diagrams = Diagrams::new(self.max_nodes);
+            let known = self.exact.len();
+            self.round(zone, part)?;
+            if self.exact.len() == known {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Follows the program for a part of the policy. If instructions were added to the exact ones, it isn't proved yet.
+    fn round(&mut self, zone: Zone, part: Part) -> Result<(), Stop> {
+        let rules = self.rules(part)?;
+        let calls = self.calls(zone)?;
+        let claim = self.claim(&rules, 0..rules.len(), calls)?;
+        let mut open = OpenClaims::new();
+        self.arrive(&rules, (0, State::default()), claim, &mut open)?;
+        // Jumps only go forward, so when an instruction's turn comes all claims on it have arrived.
+        while let Some((at, by_state)) = open.pop_first() {
+            for (state, claims) in by_state {
+                let claims = self.merged(&rules, at, claims)?;
+                let Reached::Branch { question, ways } = straight_on(self.program, (at, state))?
+                else {
+                    continue; // Claims are settled where they arrive.
+                };
+                for claim in claims {
+                    self.follow(&rules, (question, ways.clone()), &claim, &mut open)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The calls of a zone.
+    fn calls(&mut self, zone: Zone) -> Result<Calls, ProofError> {
+        let mut calls = ALL_CALLS;
+        let values = &mut calls[coordinate(Word::Arch)];
+        for (audit, is_it) in zone
+            .audits
+            .iter()
+            .map(|audit| (*audit, zone.is_one_of_them))
+        {
+            let own = self.diagrams.equal(Word::Arch, u32::MAX, audit)?;
+            let own = if is_it { own } else { self.diagrams.not(own)? };
+            *values = self.diagrams.both(*values, own)?;
+        }
+        let from = self.diagrams.at_least(Word::Nr, u32::MAX, zone.first)?;
+        let behind = match zone.last.checked_add(1) {
+            Some(behind) => self.diagrams.at_least(Word::Nr, u32::MAX, behind)?,
+            None => NO,
+        };
+        calls[coordinate(Word::Nr)] = self.diagrams.choose(behind, NO, from)?;
+        Ok(calls)
+    }
+
+    /// The rules of a part, the last of which matches every call.
+    fn rules(&mut self, part: Part) -> Result<Vec<RuleCalls>, ProofError> {
+        let mut rules = Vec::new();
+        let otherwise = match part {
+            Part::Always(action) => action,
+            Part::Rules {
+                arch,
+                rules: of_policy,
+                otherwise,
+            } => {
+                for rule in of_policy {
+                    rules.push(self.rule(arch, rule)?);
+                }
+                otherwise
+            }
+        };
+        rules.push(RuleCalls {
+            calls: ALL_CALLS,
+            action: otherwise,
+        });
+        Ok(rules)
+    }
+
+    fn rule(&mut self, arch: Arch, rule: &Rule) -> Result<RuleCalls, ProofError> {
+        let mut calls = ALL_CALLS;
+        for condition in &rule.conditions {
+            let holds = spec::condition(&mut self.diagrams, arch, *condition)?;
+            let values = &mut calls[coordinate(Word::ArgumentLow(condition.arg))];
+            *values = self.diagrams.both(*values, holds)?;
+        }
+        Ok(RuleCalls {
+            calls,
+            action: rule.action,
+        })
+    }
+
+    /// Takes a claim from a branch to both places that it leads to. What returns there is settled.
+    fn follow(
+        &mut self,
+        rules: &[RuleCalls],
+        branch: (Question, [Place; 2]),
+        claim: &Claim,
+        open: &mut OpenClaims,
+    ) -> Result<(), Stop> {
+        let (question, ways) = branch;
+        let yes = question.condition(&mut self.diagrams)?;
+        let no = self.diagrams.not(yes)?;
+        for (values, place) in [yes, no].into_iter().zip(ways) {
+            self.step()?;
+            let asked = coordinate(question.word);
+            let values = self.diagrams.both(claim.calls[asked], values)?;
+            if values == NO {
+                continue;
+            }
+            let claim = self.narrowed(rules, claim, asked, values)?;
+            self.arrive(rules, place, claim, open)?;
+        }
+        Ok(())
+    }
+
+    /// Settles a claim if its instruction leads straight to a return; else it waits for the instruction's turn.
+    fn arrive(
+        &mut self,
+        rules: &[RuleCalls],
+        place: Place,
+        claim: Claim,
+        open: &mut OpenClaims,
+    ) -> Result<(), Stop> {
+        if let Reached::Return(ret) = straight_on(self.program, place.clone())? {
+            return self.settle(rules, &claim, Action::from_ret(ret));
+        }
+        let (at, state) = place;
+        let by_state = open.entry(at).or_default();
+        match by_state.iter_mut().find(|(known, _)| *known == state) {
+            Some((_, claims)) if claims.contains(&claim) => {}
+            Some((_, claims)) => claims.push(claim),
+            None => by_state.push((state, vec![claim])),
+        }
+        Ok(())
+    }
+
+    /// The claim about those calls that have some of the values of a coordinate.
+    fn narrowed(
+        &mut self,
+        rules: &[RuleCalls],
+        claim: &Claim,
+        asked: usize,
+        values: NodeId,
+    ) -> Result<Claim, ProofError> {
+        let mut calls = claim.calls;
+        calls[asked] = values;
+        let mut open = Vec::with_capacity(claim.rules.len());
+        for Open { rule, asks } in &claim.rules {
+            let Some(asks_it) = self.asks_of(values, rules[*rule].calls[asked])? else {
+                continue;
+            };
+            let asks = asks & !(1 << asked) | u16::from(asks_it) << asked;
+            open.push(Open { rule: *rule, asks });
+            if asks == 0 {
+                break;
+            }
+        }
+        Ok(Claim {
+            calls,
+            rules: open,
+            lost_at: claim.lost_at,
+        })
+    }
+
+    /// The claim about some calls that some of the rules, and no others, may match.
+    fn claim(
+        &mut self,
+        rules: &[RuleCalls],
+        among: impl Iterator<Item = usize>,
+        calls: Calls,
+    ) -> Result<Claim, ProofError> {
+        let mut open = Vec::new();
+        for rule in among {
+            let Some(asks) = self.asks(&calls, &rules[rule].calls)? else {
+                continue;
+            };
+            open.push(Open { rule, asks });
+            if asks == 0 {
+                break;
+            }
+        }
+        Ok(Claim {
+            calls,
+            rules: open,
+            lost_at: None,
+        })
+    }
+
+    /// The coordinates that tell whether one of these calls is in a set; `None` if none is.
+    fn asks(&mut self, calls: &Calls, set: &Calls) -> Result<Option<u16>, ProofError> {
+        let mut asks = 0;
+        for (i, (values, wanted)) in calls.iter().zip(set).enumerate() {
+            match self.asks_of(*values, *wanted)? {
+                None => return Ok(None),
+                Some(asks_it) => asks |= u16::from(asks_it) << i,
+            }
+        }
+        Ok(Some(asks))
+    }
+
+    /// Whether some of the values aren't wanted; `None` if none is.
+    fn asks_of(&mut self, values: NodeId, wanted: NodeId) -> Result<Option<bool>, ProofError> {
+        if wanted == YES {
+            return Ok(Some(false));
+        }
+        let common = self.diagrams.both(values, wanted)?;
+        Ok((common != NO).then_some(common != values))
+    }
+
+    /// Merges claims on an instruction: all of them, or where that has been seen to lose too much, those that lose nothing by it.
+    fn merged(
+        &mut self,
+        rules: &[RuleCalls],
+        at: usize,
+        claims: Vec<Claim>,
+    ) -> Result<Vec<Claim>, ProofError> {
+        let meet = claims.len() > 1;
+        let exact = self.exact.contains(&at);
+        let mut merged: Vec<Claim> = Vec::new();
+        'claims: for claim in claims {
+            for other in &mut merged {
+                self.step()?;
+                let mut both = self.both(rules, other, &claim)?;
+                let loses = both.loses(other) || both.loses(&claim);
+                if !loses || !exact {
+                    both.lost_at = match loses {
+                        true => Some(at),
+                        false => other.lost_at.max(claim.lost_at),
+                    };
+                    *other = both;
+                    continue 'claims;
+                }
+            }
+            merged.push(claim);
+        }
+        if meet && !exact {
+            for claim in &mut merged {
+                self.forget(rules, at, claim)?;
+            }
+        }
+        Ok(merged)
+    }
+
+    /// Drops what is known of a coordinate where that has become too intricate.
+    fn forget(
+        &mut self,
+        rules: &[RuleCalls],
+        at: usize,
+        claim: &mut Claim,
+    ) -> Result<(), ProofError> {
+        for i in 0..COORDINATES {
+            if self.diagrams.size(claim.calls[i]) > INTRICATE {
+                *claim = self.narrowed(rules, claim, i, YES)?;
+                claim.lost_at = Some(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// A claim about at least the calls of two.
+    fn both(&mut self, rules: &[RuleCalls], a: &Claim, b: &Claim) -> Result<Claim, ProofError> {
+        let mut calls = a.calls;
+        for (values, others) in calls.iter_mut().zip(&b.calls) {
+            *values = self.diagrams.either(*values, *others)?;
+        }
+        let both = a.rules.iter().chain(&b.rules).map(|open| open.rule);
+        let both: BTreeSet<usize> = both.collect();
+        self.claim(rules, both.into_iter(), calls)
+    }
+
+    /// Whether the first rules that match a claim's calls all have an action.
+    fn settle(&mut self, rules: &[RuleCalls], claim: &Claim, action: Action) -> Result<(), Stop> {
+        let mut with_it = Vec::new();
+        for Open { rule, .. } in &claim.rules {
+            let RuleCalls {
+                calls,
+                action: other,
+                ..
+            } = &rules[*rule];
+            if *other == action {
+                with_it.push(calls);
+                continue;
+            }
+            let mut matching = claim.calls;
+            for (values, wanted) in matching.iter_mut().zip(calls) {
+                *values = self.diagrams.both(*values, *wanted)?;
+            }
+            if let Some(calls) = self.outside(matching, &with_it)? {
+                self.failed(claim, self.one_of(&calls))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What it means that a claim doesn't hold for a call: a difference, or else too much was lost, and there must be another round.
+    fn failed(&mut self, claim: &Claim, call: Call) -> Result<(), Stop> {
+        if super::differ(self.policy, self.program, &call) {
+            return Err(Stop::Differs(call));
+        }
+        self.exact.insert(claim.lost_at.ok_or(Stop::Unknown)?);
+        Ok(())
+    }
+
+    /// Some of the calls that are in none of the sets.
+    fn outside(&mut self, calls: Calls, sets: &[&Calls]) -> Result<Option<Calls>, ProofError> {
+        self.step()?;
+        let Some((first, others)) = sets.split_first() else {
+            return Ok(Some(calls));
+        };
+        if self.asks(&calls, first)?.is_none() {
+            return self.outside(calls, others);
+        }
+        let mut inside = calls;
+        for i in 0..COORDINATES {
+            let within = self.diagrams.both(inside[i], first[i])?;
+            if within == inside[i] {
+                continue;
+            }
+            let mut beside = inside;
+            beside[i] = self.diagrams.choose(first[i], NO, inside[i])?;
+            if let Some(found) = self.outside(beside, others)? {
+                return Ok(Some(found));
+            }
+            inside[i] = within;
+        }
+        Ok(None)
+    }
+
+    fn one_of(&self, calls: &Calls) -> Call {
+        let [audit, nr, .., instruction_pointer] =
+            calls.map(|values| self.diagrams.difference(values, NO));
+        let mut args = [0; 6];
+        for (i, arg) in args.iter_mut().enumerate() {
+            *arg = self.diagrams.difference(calls[2 + i], NO).args[i];
+        }
+        Call {
+            audit: audit.audit,
+            nr: nr.nr,
+            instruction_pointer: instruction_pointer.instruction_pointer,
+            args,
+        }
+    }
+
+    fn step(&mut self) -> Result<(), ProofError> {
+        self.steps += 1;
+        match self.steps > MOST_STEPS {
+            true => Err(ProofError::TooLarge),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Claim {
+    /// Whether it leaves something open about a rule of another claim that was settled there.
+    fn loses(&self, other: &Claim) -> bool {
+        let mut others = other.rules.iter().peekable();
+        self.rules.iter().any(|open| {
+            while others.next_if(|other| other.rule < open.rule).is_some() {}
+            let before = others.next_if(|other| other.rule == open.rule);
+            before.is_some_and(|before| open.asks & !before.asks != 0)
+        })
+    }
+}
