@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::decision::lower::{lower_call, lower_for};
 use crate::decision::workload::Workload;
 use crate::limits::MAX_INSTRUCTIONS;
-use crate::notice::{Code, Notice, ProfileError};
+use crate::notice::{Notice, ProfileError};
 use crate::policy::{Policy, Resolved, resolve};
 use crate::profile::{Flag, Profile};
 use crate::proof::{Proof, ProofError, prove};
@@ -18,11 +18,11 @@ use crate::syscalls;
 
 /// A program with all that is needed to load it. It is a pure function of its profile, its context, and the
 /// [version of the tables](crate::syscalls::TABLE_VERSION): those three make a key under which it can be cached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Filter {
     program: Program,
     resolved: Resolved,
-    proof: Option<Proof>,
+    proof: Proof,
 }
 
 impl Filter {
@@ -41,23 +41,12 @@ impl Filter {
     /// ```
     ///
     /// # Errors
-    /// What can't be meant ([`CompileError::Profile`]), a filter that is longer than the kernel takes, and, should the
-    /// compiler ever be wrong, a program that is not the policy.
+    /// What can't be meant ([`CompileError::Profile`]), a filter that is longer than the kernel takes, one that is too intricate to
+    /// be proved, and, should the compiler ever be wrong, a program that is not the policy.
     pub fn compile(profile: &Profile, context: &Context) -> Result<Filter, CompileError> {
-        let mut resolved = resolve(profile, context)?;
+        let resolved = resolve(profile, context)?;
         let program = compile(&resolved.policy)?;
-        let proof = match prove(&resolved.policy, &program) {
-            Ok(proof) => Some(proof),
-            Err(error @ ProofError::TooLarge) => {
-                let message = format!("the filter could not be proved: {error}");
-                let path = profile.path.clone();
-                resolved
-                    .notices
-                    .push(Notice::new(Code::NotProved, path, message));
-                None
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let proof = prove(&resolved.policy, &program)?;
         Ok(Filter {
             program,
             resolved,
@@ -65,10 +54,9 @@ impl Filter {
         })
     }
 
-    /// The proof that the program means what the policy says. There is none if it would have taken more than
-    /// is allowed for it; then there is a notice that says so.
+    /// The proof that the program means what the policy says.
     #[must_use]
-    pub fn proof(&self) -> Option<Proof> {
+    pub fn proof(&self) -> Proof {
         self.proof
     }
 
@@ -142,8 +130,9 @@ pub enum CompileError {
     /// The kernel would not take the filter: a mistake in this compiler.
     #[error("the compiler made a program that the kernel would refuse: {0}")]
     Check(#[from] CheckError),
-    /// The program is not the policy: a mistake in this compiler.
-    #[error("the compiler made a program that is not the policy: {0}")]
+    /// The program is not known to be the policy: it is too intricate ([`ProofError::TooLarge`]), or else there is a mistake in this
+    /// compiler.
+    #[error("the filter could not be proved to be the profile: {0}")]
     Proof(#[from] ProofError),
 }
 

@@ -103,7 +103,12 @@ fn measured(policy: &Policy) -> String {
     let proving = median(|| {
         let _ = black_box(prove(black_box(policy), black_box(&program)));
     });
-    let nodes = proof.map_or_else(|error| error.to_string(), |proof| proof.nodes.to_string());
+    let nodes = match proof {
+        Ok(proof) => proof
+            .nodes
+            .map_or("rule by rule".to_owned(), |nodes| nodes.to_string()),
+        Err(error) => error.to_string(),
+    };
     format!(
         "| {} | {:.0} | {:.0} | {:.2} | {nodes} | {peak} |",
         program.insns().len(),

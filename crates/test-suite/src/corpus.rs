@@ -115,11 +115,10 @@ pub fn random(count: usize) -> impl Iterator<Item = Subject> {
     numbered.take(count)
 }
 
-/// What comes of a profile, unless it is refused or can't be proved.
+/// What comes of a profile, unless it is refused.
 fn subject(name: &str, json: &[u8], context: &Context) -> Option<Subject> {
     let profile = Profile::parse(json).ok()?;
     let filter = Filter::compile(&profile, context).ok()?;
-    filter.proof()?;
     let KernelVersion { major, minor } = context.kernel;
     let name = format!("{name}, {} {major}.{minor}", context.arch);
     Some(Subject { name, filter })

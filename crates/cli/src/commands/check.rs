@@ -296,7 +296,10 @@ fn of_compile_error(error: &CompileError) -> Diagnostic {
         CompileError::Profile(error) => error.into(),
         other => Diagnostic {
             severity: Severity::Error,
-            code: Code::FilterTooLong,
+            code: match other {
+                CompileError::TooLong(_) => Code::FilterTooLong,
+                _ => Code::NotProved,
+            },
             message: other.to_string(),
             place: Place::Path(JsonPath::root()),
             related: Vec::new(),

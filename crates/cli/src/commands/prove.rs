@@ -74,10 +74,13 @@ type Outcome = Result<callgate::compiler::proof::Proof, ProofError>;
 
 fn sentence(outcome: &Outcome, profile: &Filter, arch: Arch) -> String {
     match outcome {
-        Ok(proof) => format!(
-            "proved: the filter means the profile on every call (a diagram of {} nodes)",
-            proof.nodes
-        ),
+        Ok(proof) => {
+            let how = match proof.nodes {
+                Some(nodes) => format!("a diagram of {nodes} nodes"),
+                None => "rule by rule".to_owned(),
+            };
+            format!("proved: the filter means the profile on every call ({how})")
+        }
         Err(ProofError::Refuted {
             witness,
             expected,

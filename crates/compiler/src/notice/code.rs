@@ -63,6 +63,8 @@ codes! {
     TooLarge = 14, "a document larger than any profile";
     /// The filter is longer than the kernel takes.
     FilterTooLong = 15, "a filter longer than the kernel takes";
+    /// The filter is too intricate to be proved within bounds.
+    NotProved = 16, "a filter too intricate to be proved";
 
     /// A member at the top level is not known.
     IgnoredMember = 101, "an unknown member at the top level";
@@ -92,8 +94,6 @@ codes! {
     PrefixRule = 113, "a rule behind a shorter one that stands later";
     /// The order of the rules in the document would give another verdict.
     OrderDependent = 114, "rules whose order in the document would give another verdict";
-    /// The filter is too intricate to be proved within bounds. It is compiled and checked all the same.
-    NotProved = 115, "a filter too intricate to be proved";
     /// A comment, or a comma behind the last element, was passed over.
     Tolerated = 130, "comments, or commas behind the last element";
 
