@@ -181,7 +181,6 @@ pub(super) const BANS: &[Ban] = &[
             "std::net",
             "std::process",
             "std::env",
-            "std::time",
             "std::os",
             "libc",
             "rustix",

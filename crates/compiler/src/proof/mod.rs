@@ -7,6 +7,7 @@
 //!
 //! Invariant: nothing here uses the compiler's graph or its emitter, so one mistake can't hide in both.
 
+mod calls;
 mod diagram;
 mod follow;
 mod lift;

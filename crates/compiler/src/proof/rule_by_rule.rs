@@ -11,15 +11,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::diagram::{Diagrams, NO, NodeId, Word, YES};
+use super::calls::{self, COORDINATES, Calls, RuleCalls, Zone, coordinate};
+use super::diagram::{Diagrams, NO, NodeId, YES};
 use super::follow::{Place, Question, Reached, State, straight_on};
 use super::spec::Part;
 use super::{ProofError, spec};
 use crate::action::Action;
-use crate::arch::Arch;
 use crate::bpf::Program;
 use crate::call::Call;
-use crate::policy::{Policy, Rule};
+use crate::policy::Policy;
 
 /// How many claims are followed, and how many parts of calls looked at, before it is given up.
 const MOST_STEPS: usize = 1 << 16;
@@ -77,38 +77,6 @@ impl From<ProofError> for Stop {
             _ => Stop::Unknown,
         }
     }
-}
-
-/// The numbers that a call consists of: architecture, number, six arguments, instruction pointer.
-const COORDINATES: usize = 9;
-
-fn coordinate(word: Word) -> usize {
-    match word {
-        Word::Arch => 0,
-        Word::Nr => 1,
-        Word::ArgumentHigh(arg) | Word::ArgumentLow(arg) => 2 + usize::from(arg),
-        Word::PointerHigh | Word::PointerLow => 8,
-    }
-}
-
-/// Calls of one architecture, or of none of several, whose numbers are in a range.
-#[derive(Clone, Copy)]
-struct Zone<'a> {
-    audits: &'a [u32],
-    is_one_of_them: bool,
-    first: u32,
-    last: u32,
-}
-
-/// A set of calls: the values that each coordinate may have.
-type Calls = [NodeId; COORDINATES];
-
-const ALL_CALLS: Calls = [YES; COORDINATES];
-
-/// A rule as a set of calls.
-struct RuleCalls {
-    calls: Calls,
-    action: Action,
 }
 
 /// That the program answers some calls with the action of the first rule that matches, from an instruction on.
@@ -184,8 +152,8 @@ impl RuleByRule<'_> {
 
     /// Follows the program for a part of the policy. If merging was careless somewhere, it isn't proved yet.
     fn round(&mut self, zone: Zone, part: Part) -> Result<(), Stop> {
-        let rules = self.rules(part)?;
-        let calls = self.calls(zone)?;
+        let rules = calls::of_rules(&mut self.diagrams, part)?;
+        let calls = calls::of_zone(&mut self.diagrams, zone)?;
         let claim = self.claim(&rules, 0..rules.len(), calls)?;
         let mut open = OpenClaims::new();
         self.arrive(&rules, (0, State::default()), claim, &mut open)?;
@@ -203,64 +171,6 @@ impl RuleByRule<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The calls of a zone.
-    fn calls(&mut self, zone: Zone) -> Result<Calls, ProofError> {
-        let mut calls = ALL_CALLS;
-        let values = &mut calls[coordinate(Word::Arch)];
-        for (audit, is_it) in zone
-            .audits
-            .iter()
-            .map(|audit| (*audit, zone.is_one_of_them))
-        {
-            let own = self.diagrams.equal(Word::Arch, u32::MAX, audit)?;
-            let own = if is_it { own } else { self.diagrams.not(own)? };
-            *values = self.diagrams.both(*values, own)?;
-        }
-        let from = self.diagrams.at_least(Word::Nr, u32::MAX, zone.first)?;
-        let behind = match zone.last.checked_add(1) {
-            Some(behind) => self.diagrams.at_least(Word::Nr, u32::MAX, behind)?,
-            None => NO,
-        };
-        calls[coordinate(Word::Nr)] = self.diagrams.choose(behind, NO, from)?;
-        Ok(calls)
-    }
-
-    /// The rules of a part, the last of which matches every call.
-    fn rules(&mut self, part: Part) -> Result<Vec<RuleCalls>, ProofError> {
-        let mut rules = Vec::new();
-        let otherwise = match part {
-            Part::Always(action) => action,
-            Part::Rules {
-                arch,
-                rules: of_policy,
-                otherwise,
-            } => {
-                for rule in of_policy {
-                    rules.push(self.rule(arch, rule)?);
-                }
-                otherwise
-            }
-        };
-        rules.push(RuleCalls {
-            calls: ALL_CALLS,
-            action: otherwise,
-        });
-        Ok(rules)
-    }
-
-    fn rule(&mut self, arch: Arch, rule: &Rule) -> Result<RuleCalls, ProofError> {
-        let mut calls = ALL_CALLS;
-        for condition in &rule.conditions {
-            let holds = spec::condition(&mut self.diagrams, arch, *condition)?;
-            let values = &mut calls[coordinate(Word::ArgumentLow(condition.arg))];
-            *values = self.diagrams.both(*values, holds)?;
-        }
-        Ok(RuleCalls {
-            calls,
-            action: rule.action,
-        })
     }
 
     /// Takes a claim from a branch to both places that it leads to. What returns there is settled.
@@ -320,7 +230,9 @@ impl RuleByRule<'_> {
         calls[asked] = values;
         let mut open = Vec::with_capacity(claim.rules.len());
         for Open { rule, asks } in &claim.rules {
-            let Some(asks_it) = self.asks_of(values, rules[*rule].calls[asked])? else {
+            let Some(asks_it) =
+                calls::asks_of(&mut self.diagrams, values, rules[*rule].calls[asked])?
+            else {
                 continue;
             };
             let asks = asks & !(1 << asked) | u16::from(asks_it) << asked;
@@ -345,7 +257,7 @@ impl RuleByRule<'_> {
     ) -> Result<Claim, ProofError> {
         let mut open = Vec::new();
         for rule in among {
-            let Some(asks) = self.asks(&calls, &rules[rule].calls)? else {
+            let Some(asks) = calls::asks(&mut self.diagrams, &calls, &rules[rule].calls)? else {
                 continue;
             };
             open.push(Open { rule, asks });
@@ -358,27 +270,6 @@ impl RuleByRule<'_> {
             rules: open,
             lost_at: None,
         })
-    }
-
-    /// The coordinates that tell whether one of these calls is in a set; `None` if none is.
-    fn asks(&mut self, calls: &Calls, set: &Calls) -> Result<Option<u16>, ProofError> {
-        let mut asks = 0;
-        for (i, (values, wanted)) in calls.iter().zip(set).enumerate() {
-            match self.asks_of(*values, *wanted)? {
-                None => return Ok(None),
-                Some(asks_it) => asks |= u16::from(asks_it) << i,
-            }
-        }
-        Ok(Some(asks))
-    }
-
-    /// Whether some of the values aren't wanted; `None` if none is.
-    fn asks_of(&mut self, values: NodeId, wanted: NodeId) -> Result<Option<bool>, ProofError> {
-        if wanted == YES {
-            return Ok(Some(false));
-        }
-        let common = self.diagrams.both(values, wanted)?;
-        Ok((common != NO).then_some(common != values))
     }
 
     /// Merges claims on an instruction, with as much care as has been found to be needed there.
@@ -468,7 +359,7 @@ impl RuleByRule<'_> {
                 *values = self.diagrams.both(*values, *wanted)?;
             }
             if let Some(calls) = self.outside(matching, &with_it)? {
-                self.failed(claim, self.one_of(&calls))?;
+                self.failed(claim, calls::one_of(&self.diagrams, &calls))?;
             }
         }
         Ok(())
@@ -489,7 +380,7 @@ impl RuleByRule<'_> {
         let Some((first, others)) = sets.split_first() else {
             return Ok(Some(calls));
         };
-        if self.asks(&calls, first)?.is_none() {
+        if calls::asks(&mut self.diagrams, &calls, first)?.is_none() {
             return self.outside(calls, others);
         }
         let mut inside = calls;
@@ -506,21 +397,6 @@ impl RuleByRule<'_> {
             inside[i] = within;
         }
         Ok(None)
-    }
-
-    fn one_of(&self, calls: &Calls) -> Call {
-        let [audit, nr, .., instruction_pointer] =
-            calls.map(|values| self.diagrams.difference(values, NO));
-        let mut args = [0; 6];
-        for (i, arg) in args.iter_mut().enumerate() {
-            *arg = self.diagrams.difference(calls[2 + i], NO).args[i];
-        }
-        Call {
-            audit: audit.audit,
-            nr: nr.nr,
-            instruction_pointer: instruction_pointer.instruction_pointer,
-            args,
-        }
     }
 
     fn step(&mut self) -> Result<(), ProofError> {
@@ -547,6 +423,7 @@ impl Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::Arch;
     use crate::filter::compile;
     use crate::policy::{Condition, PolicyBuilder, RuleId, Test};
     use crate::proof::by_diagrams;
