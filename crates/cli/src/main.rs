@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use clap::{ColorChoice, Parser, Subcommand};
 
 use commands::{
-    agent, assemble, check, compile, completions, cost, disassemble, doctor, explain, help,
+    agent, assemble, check, compile, completions, cost, diff, disassemble, doctor, explain, help,
     instrument, man, prove, resolve, run, simulate, syscalls, why,
 };
 use failure::Failure;
@@ -60,6 +60,7 @@ const EXAMPLES: &str = "Examples:
   callgate explain default                        a profile as one would write it down
   callgate explain default 'socket(AF_ALG)'       why a call is denied, and what would allow it
   callgate check profile.json                     what its author may not expect
+  callgate diff old.json new.json                 every kind of call on which two profiles differ
   callgate compile profile.json -o filter.bpf     a filter for bwrap --seccomp
   callgate disassemble profile.json               what the kernel will execute";
 
@@ -72,6 +73,7 @@ enum Command {
     Check(check::Options),
     Explain(explain::Options),
     Simulate(simulate::Options),
+    Diff(diff::Options),
     Disassemble(disassemble::Options),
     Assemble(assemble::Options),
     Prove(prove::Options),
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Simulate(options) => simulate::run(&options),
+        Command::Diff(options) => diff::run(&options),
         Command::Disassemble(options) => disassemble::run(&options),
         Command::Assemble(options) => assemble::run(&options),
         Command::Prove(options) => prove::run(&options),

@@ -23,8 +23,8 @@ pub(super) const NO: NodeId = NodeId(0);
 pub(super) const YES: NodeId = NodeId(1);
 
 /// A bit of a call, by its place in the order; the end has the last.
-type Bit = u16;
-const END: Bit = Bit::MAX;
+pub(super) type Bit = u16;
+pub(super) const END: Bit = Bit::MAX;
 
 /// A 32-bit word of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,11 +53,11 @@ impl Word {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Node {
-    bit: Bit,
+pub(super) struct Node {
+    pub(super) bit: Bit,
     /// Where a bit of 0 leads; of an end, the index of its action.
-    zero: NodeId,
-    one: NodeId,
+    pub(super) zero: NodeId,
+    pub(super) one: NodeId,
 }
 
 /// All functions of one comparison.
@@ -105,6 +105,13 @@ impl Diagrams {
         })
     }
 
+    /// The action of a function that is one; `None` if it asks for a bit, or is a condition.
+    pub(super) fn as_action(&self, id: NodeId) -> Option<Action> {
+        let node = self.at(id);
+        let index = usize::try_from(node.zero.0).ok()?;
+        self.actions.get(index).copied().filter(|_| node.bit == END)
+    }
+
     /// Whether it asks neither for a word nor for any before it.
     pub(super) fn asks_only_behind(&self, id: NodeId, word: Word) -> bool {
         self.at(id).bit >= word.first_bit() + 32
@@ -115,7 +122,7 @@ impl Diagrams {
         self.nodes.len()
     }
 
-    fn node(&mut self, bit: Bit, zero: NodeId, one: NodeId) -> Built {
+    pub(super) fn node(&mut self, bit: Bit, zero: NodeId, one: NodeId) -> Built {
         if zero == one {
             return Ok(zero);
         }
@@ -135,7 +142,7 @@ impl Diagrams {
         Ok(id)
     }
 
-    fn at(&self, id: NodeId) -> Node {
+    pub(super) fn at(&self, id: NodeId) -> Node {
         self.nodes[id.0 as usize]
     }
 
@@ -309,7 +316,7 @@ impl Diagrams {
         self.nodes_of(function).len()
     }
 
-    fn nodes_of(&self, function: NodeId) -> BTreeSet<NodeId> {
+    pub(super) fn nodes_of(&self, function: NodeId) -> BTreeSet<NodeId> {
         let mut seen = BTreeSet::new();
         let mut open = vec![function];
         while let Some(id) = open.pop() {

@@ -7,13 +7,16 @@
 //!
 //! Invariant: nothing here uses the compiler's graph or its emitter, so one mistake can't hide in both.
 
+mod apply;
 mod calls;
 mod diagram;
+mod difference;
 mod follow;
 mod lift;
 mod pieces;
 mod rule_by_rule;
 mod spec;
+mod values;
 mod witness;
 
 use std::time::{Duration, Instant};
@@ -24,7 +27,9 @@ use crate::call::Call;
 use crate::policy::Policy;
 
 use diagram::{Diagrams, NodeId};
+pub use difference::{Difference, Side, differences};
 use rule_by_rule::Stop;
+pub use values::{Conditions, Part, Set, Values};
 
 /// How large diagrams may get on the way: some 60 MiB with their tables. Moby's default with three ABIs takes 11,000 nodes,
 /// a hundred rules over pairs of six arguments up to 300,000.
