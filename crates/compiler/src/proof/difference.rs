@@ -13,7 +13,6 @@ use crate::arch::Arch;
 use crate::bpf::Program;
 use crate::call::Call;
 use crate::policy::Policy;
-use crate::syscalls;
 
 /// What answers calls.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +102,7 @@ pub fn differences(from: Side, to: Side) -> Result<Vec<Difference>, ProofError> 
                 let conditions = values::conditions(&mut diagrams, arguments)?;
                 let mut witness = diagrams.difference(arguments, NO);
                 witness.audit = first;
-                witness.nr = telling(first, &numbers);
+                witness.nr = numbers.first().map_or(0, |(first, _)| *first);
                 found.push(make((first, last), numbers, conditions, witness));
             }
         }
@@ -147,15 +146,4 @@ fn by_arguments(diagrams: &Diagrams, calls: NodeId) -> Result<Vec<(NodeId, Numbe
     let mut numbers: Vec<_> = numbers.into_iter().collect();
     numbers.sort_by_key(|(_, ranges)| ranges.first().copied());
     Ok(numbers)
-}
-
-/// A number that tells a reader something: one with a name, if there is one.
-fn telling(audit: u32, numbers: &[(u32, u32)]) -> u32 {
-    let named = |nr: &u32| {
-        let arch = Arch::of_call(audit, *nr);
-        arch.is_some_and(|arch| syscalls::name(arch, *nr).is_some())
-    };
-    let near = |(first, last): &(u32, u32)| *first..=(*last).min(first.saturating_add(1024));
-    let first = numbers.first().map_or(0, |(first, _)| *first);
-    numbers.iter().flat_map(near).find(named).unwrap_or(first)
 }

@@ -213,12 +213,10 @@ fn overview(subject: &Subject, context: &Context) -> Vec<(&'static str, String)>
         ));
         facts.push((
             "Proved to mean the profile",
-            if filter.proof().is_some() {
-                "yes"
-            } else {
-                "no"
-            }
-            .to_owned(),
+            match filter.proof().nodes {
+                Some(nodes) => format!("yes, by a diagram of {nodes} nodes"),
+                None => "yes, rule by rule".to_owned(),
+            },
         ));
     }
     facts.push(("Instructions", program.insns().len().to_string()));
