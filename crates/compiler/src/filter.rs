@@ -13,7 +13,7 @@ use crate::limits::MAX_INSTRUCTIONS;
 use crate::notice::{Notice, ProfileError};
 use crate::policy::{Policy, Resolved, resolve};
 use crate::profile::{Flag, Profile};
-use crate::proof::{Proof, ProofError, prove};
+use crate::proof::{Digest, Proof, ProofError, digest, prove};
 use crate::syscalls;
 
 /// A program with all that is needed to load it. It is a pure function of its profile, its context, and the
@@ -58,6 +58,15 @@ impl Filter {
     #[must_use]
     pub fn proof(&self) -> Proof {
         self.proof
+    }
+
+    /// A name for what the filter means: equal exactly for filters that answer every call alike, on every machine. With
+    /// [`flags`](Self::flags) and the kernel's byte order it is a key under which a program can be cached.
+    ///
+    /// # Errors
+    /// [`ProofError::TooLarge`] for a filter that was proved rule by rule.
+    pub fn digest(&self) -> Result<Digest, ProofError> {
+        digest(self.policy())
     }
 
     /// The instructions.

@@ -10,6 +10,7 @@ pub mod change;
 mod fallback;
 mod listener;
 pub mod portability;
+mod rules;
 
 use crate::action::Action;
 use crate::arch::Arch;
@@ -49,6 +50,7 @@ pub fn findings(profile: &Profile, context: &Context, resolved: &Resolved) -> Ve
     found.extend(bypass::findings(&subject));
     found.extend(fallback::findings(&subject));
     found.extend(listener::findings(&subject));
+    found.extend(rules::findings(&subject));
     let mut said = std::collections::BTreeSet::new();
     found.retain(|notice| said.insert((notice.code, notice.path.clone())));
     found

@@ -9,8 +9,10 @@
 
 mod apply;
 mod calls;
+mod dead;
 mod diagram;
 mod difference;
+mod digest;
 mod follow;
 mod lift;
 mod pieces;
@@ -26,8 +28,10 @@ use crate::bpf::Program;
 use crate::call::Call;
 use crate::policy::Policy;
 
+pub use dead::{DeadRule, dead_rules};
 use diagram::{Diagrams, NodeId};
 pub use difference::{Difference, Side, differences};
+pub use digest::{Digest, digest};
 use rule_by_rule::Stop;
 pub use values::{Conditions, Part, Set, Values};
 

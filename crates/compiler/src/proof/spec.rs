@@ -104,11 +104,7 @@ fn arguments(diagrams: &mut Diagrams, part: Part) -> Built {
     let most = diagrams.count() + MAX_NODES_OF_A_NUMBER;
     let mut function = diagrams.action(otherwise)?;
     for rule in rules.iter().rev() {
-        let mut all = YES;
-        for each in &rule.conditions {
-            let holds = condition(diagrams, arch, *each)?;
-            all = diagrams.both(all, holds)?;
-        }
+        let all = matching(diagrams, arch, rule)?;
         let action = diagrams.action(rule.action)?;
         function = diagrams.choose(all, action, function)?;
         if diagrams.count() > most {
@@ -116,6 +112,16 @@ fn arguments(diagrams: &mut Diagrams, part: Part) -> Built {
         }
     }
     Ok(function)
+}
+
+/// The arguments for which all conditions of a rule hold.
+pub(super) fn matching(diagrams: &mut Diagrams, arch: Arch, rule: &Rule) -> Built {
+    let mut all = YES;
+    for each in &rule.conditions {
+        let holds = condition(diagrams, arch, *each)?;
+        all = diagrams.both(all, holds)?;
+    }
+    Ok(all)
 }
 
 /// The values of an argument for which a condition holds.
