@@ -2,16 +2,18 @@
 
 use std::fmt;
 
+use crate::action::Action;
 use crate::arch::Arch;
-use crate::bpf::Program;
 use crate::bpf::check::{CheckError, check};
+use crate::bpf::cost::BUDGET;
 use crate::bpf::emit::emit;
+use crate::bpf::{Insn, Program, op};
 use crate::context::Context;
 use crate::decision::lower::{lower_call, lower_for};
 use crate::decision::workload::Workload;
 use crate::limits::MAX_INSTRUCTIONS;
 use crate::notice::{Notice, ProfileError};
-use crate::policy::{Policy, Resolved, resolve};
+use crate::policy::{Policy, Resolved, Rule, resolve};
 use crate::profile::{Flag, Profile};
 use crate::proof::{Digest, Proof, ProofError, digest, prove};
 use crate::syscalls;
@@ -123,7 +125,46 @@ pub fn compile_for(policy: &Policy, workload: &Workload) -> Result<Program, Comp
     if insns.len() > MAX_INSTRUCTIONS {
         return Err(CompileError::TooLong(TooLong::new(policy, insns.len())));
     }
-    Ok(check(insns, policy.byte_order())?)
+    let program = check(insns, policy.byte_order())?;
+    check_form(policy, &program)?;
+    Ok(program)
+}
+
+/// The only instructions that are emitted.
+const EMITTED: [u16; 8] = [
+    op::LD_W_ABS,
+    op::AND_K,
+    op::JA,
+    op::JEQ_K,
+    op::JGT_K,
+    op::JGE_K,
+    op::JSET_K,
+    op::RET_K,
+];
+
+/// What the proof doesn't tell, as it is about cost and not about meaning: that the kernel can cache the program's answers, and
+/// takes it beside other filters.
+fn check_form(policy: &Policy, program: &Program) -> Result<(), FormError> {
+    let foreign = |insn: &Insn| !EMITTED.contains(&insn.code);
+    if let Some(index) = program.insns().iter().position(foreign) {
+        return Err(FormError::Instruction(index));
+    }
+    let length = program.converted_length();
+    if length > BUDGET {
+        return Err(FormError::Length(length));
+    }
+    for (arch, abi) in policy.abis() {
+        let allowed = |rules: &[Rule]| {
+            let first = rules.first().filter(|rule| rule.is_unconditional());
+            first.is_some_and(|rule| rule.action == Action::Allow)
+        };
+        let mut allowed = abi.rules().filter(|(_, rules)| allowed(rules));
+        if let Some((nr, _)) = allowed.find(|(nr, _)| !program.is_constant_allow(arch.audit(), *nr))
+        {
+            return Err(FormError::NotCached(arch, nr));
+        }
+    }
+    Ok(())
 }
 
 /// No filter came out.
@@ -139,10 +180,28 @@ pub enum CompileError {
     /// The kernel would not take the filter: a mistake in this compiler.
     #[error("the compiler made a program that the kernel would refuse: {0}")]
     Check(#[from] CheckError),
+    /// The filter isn't as filters are to be: a mistake in this compiler.
+    #[error("the compiler made a program that {0}")]
+    Form(#[from] FormError),
     /// The program is not known to be the policy: it is too intricate ([`ProofError::TooLarge`]), or else there is a mistake in this
     /// compiler.
     #[error("the filter could not be proved to be the profile: {0}")]
     Proof(#[from] ProofError),
+}
+
+/// What is wrong with a program that the kernel would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormError {
+    /// There is an instruction that the compiler doesn't use.
+    #[error("has an instruction at {0} that filters don't need")]
+    Instruction(usize),
+    /// The kernel makes more of it than the filters of a thread may have together ([`BUDGET`]).
+    #[error("comes to {0} instructions in the kernel, more than a thread may have")]
+    Length(usize),
+    /// The kernel's cache (`seccomp_is_const_allow`) would not find that a call is allowed whatever its arguments are.
+    #[error("asks more of call {1} of {0} than the kernel can cache")]
+    NotCached(Arch, u32),
 }
 
 /// How much too long a filter is, and where it grows.
@@ -192,7 +251,6 @@ impl fmt::Display for TooLong {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::Action;
     use crate::policy::{Condition, PolicyBuilder, RuleId, Test};
 
     #[test]

@@ -45,8 +45,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let filter = AnyFilter::read(&options.filter, &context)?;
     let [program] = filter.programs() else {
         return Err(Failure::new(format!(
-            "{}: the process has several filters, which answer together",
-            options.filter
+            "{}: the process has several filters, which answer together: `callgate diff {} {}` compares them",
+            options.filter, options.profile, options.filter
         )));
     };
     if program.byte_order() != context.arch.byte_order() {
@@ -107,7 +107,11 @@ fn sentence(outcome: &Outcome, profile: &Filter, arch: Arch) -> String {
 fn to_json(outcome: &Outcome, profile: &Filter, arch: Arch) -> serde_json::Value {
     let mut document = json!({ "schema": "callgate.prove.v1", "proved": outcome.is_ok(), "because": sentence(outcome, profile, arch) });
     match outcome {
-        Ok(proof) => document["nodes"] = proof.nodes.into(),
+        Ok(proof) => {
+            document["nodes"] = proof.nodes.into();
+            let digest = profile.digest().ok();
+            document["digest"] = digest.map(|digest| digest.to_string()).into();
+        }
         Err(ProofError::Refuted {
             witness,
             expected,
