@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use callgate::compiler::proof::{ProofError, prove};
+use callgate::compiler::bpf::Program;
+use callgate::compiler::proof::{ProofError, prove, prove_together};
 use callgate::{Arch, Filter};
 use clap::Args;
 use serde_json::json;
@@ -28,7 +29,7 @@ pub(crate) struct Options {
     /// Profile: a path, `-`, or `default`
     profile: String,
 
-    /// Raw filter, profile, or pid:N for a process with one filter
+    /// Raw filter, profile, or pid:N for those of a process, which answer together
     filter: String,
 
     /// Print one JSON document
@@ -43,19 +44,20 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
     let context = options.context.context()?;
     let profile = Input::read(&options.profile)?.compile(&context, false)?;
     let filter = AnyFilter::read(&options.filter, &context)?;
-    let [program] = filter.programs() else {
-        return Err(Failure::new(format!(
-            "{}: the process has several filters, which answer together: `callgate diff {} {}` compares them",
-            options.filter, options.profile, options.filter
-        )));
-    };
-    if program.byte_order() != context.arch.byte_order() {
+    let orders = filter.programs().iter().map(Program::byte_order);
+    if orders
+        .into_iter()
+        .any(|order| order != context.arch.byte_order())
+    {
         return Err(Failure::new(format!(
             "{}: the filter is for kernels of the other byte order",
             options.filter
         )));
     }
-    let outcome = prove(profile.policy(), program);
+    let outcome = match filter.programs() {
+        [program] => prove(profile.policy(), program),
+        programs => prove_together(profile.policy(), programs),
+    };
     let status = match &outcome {
         Ok(_) => 0,
         Err(ProofError::Refuted { .. }) => 1,

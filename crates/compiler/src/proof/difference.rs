@@ -110,7 +110,8 @@ pub fn differences(from: Side, to: Side) -> Result<Vec<Difference>, ProofError> 
     Ok(found)
 }
 
-fn side(diagrams: &mut Diagrams, side: Side) -> Built {
+/// The function that a side is.
+pub(super) fn side(diagrams: &mut Diagrams, side: Side) -> Built {
     let programs = match side {
         Side::Policy(policy) => return spec::policy(diagrams, policy),
         Side::Programs(programs) => programs,

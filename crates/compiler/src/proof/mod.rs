@@ -114,6 +114,35 @@ pub fn prove(policy: &Policy, program: &Program) -> Result<Proof, ProofError> {
     }
 }
 
+/// Proves that filters of one process, the newest first, answer together to every call as a policy says.
+///
+/// # Errors
+/// As [`prove`], but without trying rules one by one.
+pub fn prove_together(policy: &Policy, programs: &[Program]) -> Result<Proof, ProofError> {
+    let start = Instant::now();
+    let mut diagrams = Diagrams::new(MAX_NODES);
+    let expected = spec::policy(&mut diagrams, policy)?;
+    let found = difference::side(&mut diagrams, Side::Programs(programs))?;
+    if expected != found {
+        let witness = diagrams.difference(expected, found);
+        let answers = programs
+            .iter()
+            .map(|program| program.simulate(&witness).action);
+        return Err(ProofError::Refuted {
+            witness,
+            expected: policy.decide(&witness).action,
+            // Of equally severe answers the first, which is the newest filter's.
+            found: answers
+                .min_by_key(|action| action.severity())
+                .unwrap_or(Action::Allow),
+        });
+    }
+    Ok(Proof {
+        nodes: Some(diagrams.size(expected)),
+        time: start.elapsed(),
+    })
+}
+
 /// How many nodes the diagram has that both of them are.
 fn by_diagrams(policy: &Policy, program: &Program) -> Result<usize, ProofError> {
     let mut diagrams = Diagrams::new(MAX_NODES);
