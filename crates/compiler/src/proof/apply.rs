@@ -146,6 +146,26 @@ impl Diagrams {
         Ok(ranges.map(|(a, b, node)| (cut(a), cut(b), node)).collect())
     }
 
+    /// The values of a word for which a condition on it holds, if they are no more than `most` ranges.
+    pub(super) fn few_values(
+        &self,
+        condition: NodeId,
+        word: Word,
+        most: usize,
+    ) -> Option<Vec<(u32, u32)>> {
+        let span = Span {
+            first: word.first_bit(),
+            bits: 32,
+        };
+        let ranges = self.ranges_of(condition, span, 2 * most)?.into_iter();
+        let cut = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        let held = ranges.filter(|(.., holds)| *holds == YES);
+        Some(
+            held.map(|(first, last, _)| (cut(first), cut(last)))
+                .collect(),
+        )
+    }
+
     /// As [`by_values`](Self::by_values) for neighbouring words as one number, if there are no more than `most` ranges.
     pub(super) fn ranges_of(
         &self,

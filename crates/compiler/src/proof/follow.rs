@@ -9,6 +9,9 @@ use crate::arch::ByteOrder;
 use crate::bpf::{Comparison, Compute, MEMORY_WORDS, Operand, Operation, Program, Register, Value};
 use crate::call::Call;
 
+/// So many ranges of values are still joined as such. Masks of the highest bits make a few, others a great many.
+const FEW_RANGES: usize = 8;
+
 /// An instruction, and what the registers hold before it.
 pub(super) type Place = (usize, State);
 
@@ -137,17 +140,22 @@ fn load(program: &Program, state: &State, value: Value) -> Content {
 }
 
 impl Question {
-    /// The values for which the answer is yes, if they are a range.
-    pub(super) fn within(self) -> Option<Within> {
-        let (first, last) = match self.test {
-            _ if self.mask != u32::MAX => return None,
-            Comparison::Equal => (self.k, self.k),
-            Comparison::GreaterOrEqual => (self.k, u32::MAX),
-            Comparison::Greater => (self.k.checked_add(1)?, u32::MAX),
-            Comparison::AnyBit => return None,
-        };
+    /// The values for which the answer is yes, if they are a few ranges.
+    pub(super) fn within(self, diagrams: &mut Diagrams) -> Result<Option<Within>, ProofError> {
         let word = self.word;
-        Some(Within { word, first, last })
+        let range = |first, last| vec![(first, last)];
+        let ranges = match self.test {
+            Comparison::Equal if self.mask == u32::MAX => range(self.k, self.k),
+            Comparison::GreaterOrEqual if self.mask == u32::MAX => range(self.k, u32::MAX),
+            _ => {
+                let condition = self.condition(diagrams)?;
+                let Some(ranges) = diagrams.few_values(condition, word, FEW_RANGES) else {
+                    return Ok(None);
+                };
+                ranges
+            }
+        };
+        Ok(Some(Within { word, ranges }))
     }
 
     pub(super) fn condition(self, diagrams: &mut Diagrams) -> Built {

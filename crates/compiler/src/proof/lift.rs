@@ -66,8 +66,8 @@ impl Lift<'_> {
         yes: &Function,
         no: &Function,
     ) -> Result<Function, ProofError> {
-        if let Some(within) = question.within() {
-            if let Some(joined) = Function::join(self.diagrams, within, yes, no)? {
+        if let Some(within) = question.within(self.diagrams)? {
+            if let Some(joined) = Function::join(self.diagrams, &within, yes, no)? {
                 return Ok(joined);
             }
         }

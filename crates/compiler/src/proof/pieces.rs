@@ -18,12 +18,10 @@ pub(super) enum Function {
 /// Where values begin to lead elsewhere: starts ascend from 0, and what they lead to doesn't ask for the word, nor for any before it.
 type Pieces = Rc<[(u32, NodeId)]>;
 
-/// A question about a word with all its bits, whose answer is yes for the values from `first` to `last`.
-#[derive(Clone, Copy, Debug)]
+/// Values of a word: ranges in order that don't touch, both ends included.
 pub(super) struct Within {
     pub(super) word: Word,
-    pub(super) first: u32,
-    pub(super) last: u32,
+    pub(super) ranges: Vec<(u32, u32)>,
 }
 
 impl Function {
@@ -35,14 +33,14 @@ impl Function {
         }
     }
 
-    /// `yes` within the values that the question is about, `no` elsewhere.
+    /// `yes` for the values that are within, `no` for the others; `None` if one of them asks for something before that.
     pub(super) fn join(
         diagrams: &mut Diagrams,
-        within: Within,
+        within: &Within,
         yes: &Function,
         no: &Function,
     ) -> Result<Option<Function>, ProofError> {
-        let Within { word, first, last } = within;
+        let word = within.word;
         let (Some(yes), Some(no)) = (
             yes.in_pieces_of(diagrams, word)?,
             no.in_pieces_of(diagrams, word)?,
@@ -50,12 +48,16 @@ impl Function {
             return Ok(None);
         };
         let mut joined = Vec::with_capacity(yes.len() + no.len() + 2);
-        if let Some(before) = first.checked_sub(1) {
-            append(&mut joined, &no, 0, before);
+        let mut begin = Some(0);
+        for &(first, last) in &within.ranges {
+            if let (Some(begin), Some(before)) = (begin, first.checked_sub(1)) {
+                append(&mut joined, &no, begin, before);
+            }
+            append(&mut joined, &yes, first, last);
+            begin = last.checked_add(1);
         }
-        append(&mut joined, &yes, first, last);
-        if let Some(behind) = last.checked_add(1) {
-            append(&mut joined, &no, behind, u32::MAX);
+        if let Some(begin) = begin {
+            append(&mut joined, &no, begin, u32::MAX);
         }
         Ok(Some(Function::Pieces(word, joined.into())))
     }
@@ -81,8 +83,11 @@ impl Function {
     }
 }
 
-/// Takes over what the values from `first` to `last` lead to.
+/// Takes over what the values from `first` to `last` lead to, if there are any.
 fn append(joined: &mut Vec<(u32, NodeId)>, pieces: &[(u32, NodeId)], first: u32, last: u32) {
+    if first > last {
+        return;
+    }
     // The pieces begin at 0, so there is one that `first` falls in.
     let begin = pieces.partition_point(|(start, _)| *start <= first).max(1) - 1;
     for (start, node) in &pieces[begin..] {
