@@ -7,7 +7,7 @@
 //! The order is architecture, number, arguments, instruction pointer, because that is how profiles are
 //! made: what an argument means depends on the number, and never the other way round.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::{Built, ProofError};
@@ -309,6 +309,22 @@ impl Diagrams {
                 (a0, b0)
             };
         }
+    }
+
+    /// Whether a function has more nodes than that.
+    pub(super) fn is_larger(&self, function: NodeId, than: usize) -> bool {
+        let mut seen: HashSet<NodeId, Hashing> = HashSet::default();
+        let mut open = vec![function];
+        while let Some(id) = open.pop() {
+            let node = self.at(id);
+            if seen.insert(id) && node.bit != END {
+                open.extend([node.zero, node.one]);
+            }
+            if seen.len() > than {
+                return true;
+            }
+        }
+        false
     }
 
     /// How many nodes a function has.

@@ -285,16 +285,15 @@ impl RuleByRule<'_> {
         'claims: for claim in claims {
             for other in &mut merged {
                 self.step()?;
-                let mut both = self.both(rules, other, &claim)?;
                 // If only one coordinate differs, the calls are those of the two, and no more.
                 let differing = other.calls.iter().zip(&claim.calls).filter(|(a, b)| a != b);
                 let exact = differing.count() <= 1;
-                let reopens = both.reopens(other) || both.reopens(&claim);
-                let may_be = match care {
-                    Care::None => true,
-                    Care::ForRules => !reopens,
-                    Care::ForCalls => exact,
-                };
+                if care == Care::ForCalls && !exact {
+                    continue;
+                }
+                let mut both = self.both(rules, other, &claim)?;
+                let reopens = || both.reopens(other) || both.reopens(&claim);
+                let may_be = care != Care::ForRules || !reopens();
                 if may_be {
                     both.lost_at = match exact {
                         false => Some(at),
@@ -322,7 +321,7 @@ impl RuleByRule<'_> {
         claim: &mut Claim,
     ) -> Result<(), ProofError> {
         for i in 0..COORDINATES {
-            if self.diagrams.size(claim.calls[i]) > INTRICATE {
+            if self.diagrams.is_larger(claim.calls[i], INTRICATE) {
                 *claim = self.narrowed(rules, claim, i, YES)?;
                 claim.lost_at = Some(at);
             }
@@ -333,12 +332,32 @@ impl RuleByRule<'_> {
     /// A claim about at least the calls of two.
     fn both(&mut self, rules: &[RuleCalls], a: &Claim, b: &Claim) -> Result<Claim, ProofError> {
         let mut calls = a.calls;
-        for (values, others) in calls.iter_mut().zip(&b.calls) {
-            *values = self.diagrams.either(*values, *others)?;
+        let mut differing = Vec::new();
+        for (i, (values, others)) in calls.iter_mut().zip(&b.calls).enumerate() {
+            if values != others {
+                *values = self.diagrams.either(*values, *others)?;
+                differing.push(i);
+            }
         }
-        let both = a.rules.iter().chain(&b.rules).map(|open| open.rule);
-        let both: BTreeSet<usize> = both.collect();
-        self.claim(rules, both.into_iter(), calls)
+        let both = a.rules.iter().chain(&b.rules);
+        let both: BTreeMap<usize, u16> = both.map(|open| (open.rule, open.asks)).collect();
+        let mut open = Vec::with_capacity(both.len());
+        for (rule, mut asks) in both {
+            // What coordinates tell where the two agree, they tell of both.
+            for i in &differing {
+                let asks_it = calls::asks_of(&mut self.diagrams, calls[*i], rules[rule].calls[*i])?;
+                asks = asks & !(1 << i) | u16::from(asks_it != Some(false)) << i;
+            }
+            open.push(Open { rule, asks });
+            if asks == 0 {
+                break;
+            }
+        }
+        Ok(Claim {
+            calls,
+            rules: open,
+            lost_at: None,
+        })
     }
 
     /// Whether the first rules that match a claim's calls all have an action.

@@ -8,7 +8,7 @@ use crate::call::{high_half, low_half};
 use crate::policy::{Condition, Policy, Rule, SKIPPED_CALL, Test};
 
 /// How many nodes the rules of one number may take.
-const MAX_NODES_OF_A_NUMBER: usize = 1 << 16;
+const MAX_NODES_OF_A_NUMBER: usize = 1 << 18;
 
 /// What a policy says of a number, whatever it says of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
